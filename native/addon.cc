@@ -1,0 +1,28 @@
+// The addon's entry: what it exports is declared, and documented, in src/runtime/native.ts.
+#include "netns/netns_napi.h"
+
+#include <napi.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+namespace culvert {
+namespace {
+
+Napi::Value HardenProcess(const Napi::CallbackInfo &info) {
+  prctl(PR_SET_DUMPABLE, 0);
+  rlimit no_core{0, 0};
+  setrlimit(RLIMIT_CORE, &no_core);
+  return info.Env().Undefined();
+}
+
+Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  exports.Set("netns", Napi::Function::New(env, NetnsCall, "netns"));
+  exports.Set("hardenProcess", Napi::Function::New(env, HardenProcess, "hardenProcess"));
+  return exports;
+}
+
+} // namespace
+} // namespace culvert
+
+static Napi::Object InitAddon(Napi::Env env, Napi::Object exports) { return culvert::Init(env, exports); }
+NODE_API_MODULE(culvert, InitAddon)

@@ -1,0 +1,34 @@
+// TCP sockets as Culvert uses them on both legs: non-blocking, close-on-exec, no Nagle delay, keep-alive and user
+// time-out, so that a peer that vanished does not hold a connection for ever.
+#pragma once
+
+#include <cstdint>
+#include <sys/socket.h>
+
+namespace culvert {
+
+// Keep-alive: first probe after 60 s, then every 15 s, 4 times; unacknowledged data gives up after 120 s, the same time in all.
+inline constexpr int kKeepAliveIdleSeconds = 60;
+inline constexpr int kKeepAliveIntervalSeconds = 15;
+inline constexpr int kKeepAliveProbes = 4;
+inline constexpr int kUserTimeoutMs = 120'000;
+
+// Creates a socket of the family in the namespace of the calling thread. Returns the descriptor or -errno.
+int CreateTcpSocket(int family);
+
+// Binds and listens in the namespace of the calling thread; accepted sockets inherit the options. `::` serves
+// v4-mapped clients too. Returns the descriptor or -errno; -EINVAL when `address` is not an IP address.
+int CreateTcpListener(const char *address, uint16_t port, int backlog);
+
+// A native-order view of a socket address: 16 bytes v4-mapped as four host-order words, and a port.
+struct Endpoint {
+  uint32_t words[4];
+  uint16_t port;
+  bool IsIpv4() const { return words[0] == 0 && words[1] == 0 && words[2] == 0xffff; }
+};
+
+Endpoint EndpointOf(const sockaddr_storage &address);
+// Fills `out` for a socket of `family` (an IPv4 endpoint on AF_INET6 is written v4-mapped) and returns its length.
+socklen_t SocketAddressOf(const Endpoint &endpoint, int family, sockaddr_storage *out);
+
+} // namespace culvert

@@ -1,0 +1,69 @@
+// The memory that TypeScript and native share: layout of ring records. src/runtime/layout.ts says the same; a test
+// compares the two. All words are 32-bit; a handle is an index and a generation, each a word.
+#pragma once
+
+#include <cstdint>
+
+namespace culvert {
+
+inline constexpr int kBlockBytes = 16 * 1024;
+inline constexpr int kRecordWords = 8;
+inline constexpr int kEventRecords = 16 * 1024;
+inline constexpr int kCommandRecords = 4 * 1024;
+inline constexpr int kMaxConnections = 128 * 1024;
+
+// word 0: type | argument words follow. [c g] is the connection's handle in words 1 and 2.
+enum class Event : int32_t {
+  kAccepted = 1,  // [c g] listener id, flags; then local address (4 words), peer (4), original destination (4),
+                  //       local port, peer port, original port, pod id: three records in all
+  kConnected = 2, // [c g]
+  kData = 3,      // [c g] block, block generation, offset in the slab, bytes: TypeScript owns the block now
+  kEnd = 4,       // [c g] the peer sent FIN; writing goes on
+  kBlocked = 5,   // [c g] a write could not complete: stop the source
+  kDrained = 6,   // [c g] everything written has been handed to the kernel: start the source
+  kClosed = 7,    // [c g] errno (0: by command), 1 if it had been connected: the last event of every handle
+  kTimer = 8,     // timer id
+};
+inline constexpr int kAcceptedRecords = 3;
+inline constexpr int32_t kAcceptedHasOriginal = 1;
+
+enum class Command : int32_t {
+  kWrite = 1,       // [c g] block, block generation, offset in the slab, bytes, 1 to give up the block
+  kRelease = 2,     // block, block generation: TypeScript gives up the block
+  kShutdown = 3,    // [c g] FIN after what is queued
+  kClose = 4,       // [c g] linger ms: close after what is queued, reset when that takes longer
+  kReset = 5,       // [c g] RST now
+  kPause = 6,       // [c g] read no more
+  kResume = 7,      // [c g]
+  kConnect = 8,     // [c g] netns fd or -1, timeout ms, mark, flags; then destination address (4), source address (4),
+                    //       destination port, source port: three records in all
+  kSetTimer = 9,    // timer id, ms; replaces
+  kClearTimer = 10, // timer id
+  kListen = 11,     // listening fd, listener id, original_destination map fd or -1
+  kUnlisten = 12,   // listener id: accepts what waits in the queue, then stops watching
+  kForgetNetns = 13 // netns fd: prepared sockets are closed
+};
+inline constexpr int kConnectRecords = 3;
+inline constexpr int32_t kConnectTransparent = 1; // IP_TRANSPARENT, to bind a foreign source address
+
+// Doubles in the statistics row, one row per worker, written by native only.
+enum Stat : int {
+  kStatTurns,
+  kStatRounds,
+  kStatEvents,
+  kStatCommands,
+  kStatAccepted,
+  kStatHandedOver,
+  kStatOpenConnections,
+  kStatBlocksInUse,
+  kStatBlocksPeak,
+  kStatStaleHandles,
+  kStatStarvedReads,
+  kStatAcceptErrors,
+  kStatMissingOriginals,
+  kStatBytesRead,
+  kStatBytesWritten,
+  kStatCount
+};
+
+} // namespace culvert

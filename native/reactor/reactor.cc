@@ -1,0 +1,289 @@
+// The turn, the commands, the timers. Sockets are in reactor_sockets.cc.
+#include "reactor/reactor.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <sys/mman.h>
+#include <unistd.h>
+
+namespace culvert {
+namespace {
+
+// Work of one turn is bounded, so that timers, promises and messages of the same loop get their time.
+constexpr int kMaxRounds = 4;
+constexpr int kEventsPerRound = 256;
+// Unused sockets in pods are closed after one to two of these.
+constexpr int64_t kPoolTrimMs = 10'000;
+constexpr int64_t kListenerMuteMs = 100;
+
+// What an epoll entry is about: kind, generation (24 bits are enough to tell a slot's neighbours in time), index.
+enum class Watched : uint64_t { kConnection = 1, kListener = 2, kInbox = 3, kTimer = 4 };
+
+template <typename T> T *Reserve(size_t count) {
+  void *memory = mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                      -1, 0);
+  return memory == MAP_FAILED ? nullptr : static_cast<T *>(memory);
+}
+
+} // namespace
+
+uint64_t WatchTag(uint64_t kind, int32_t index, uint32_t generation) {
+  return kind << 56 | uint64_t{generation & 0xffffff} << 32 | uint32_t(index);
+}
+
+Reactor::Reactor(const ReactorConfig &config)
+    : config_(config), epoll_(epoll_create1(EPOLL_CLOEXEC)), slab_(config.blocks, config.poison),
+      commands_(size_t{kCommandRecords} * kRecordWords), connections_(culvert::Reserve<Connection>(kMaxConnections)),
+      generations_(culvert::Reserve<uint32_t>(kMaxConnections)), inbox_(std::make_shared<Inbox>()), pools_(inbox_) {
+  if (!slab_.IsMapped() || connections_ == nullptr || generations_ == nullptr) {
+    error_ = ENOMEM;
+    return;
+  }
+  if (epoll_ < 0 || inbox_->Fd() < 0 || timers_.Fd() < 0) {
+    error_ = errno;
+    return;
+  }
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u64 = WatchTag(uint64_t(Watched::kInbox), 0, 0);
+  epoll_ctl(epoll_, EPOLL_CTL_ADD, inbox_->Fd(), &event);
+  event.data.u64 = WatchTag(uint64_t(Watched::kTimer), 0, 0);
+  epoll_ctl(epoll_, EPOLL_CTL_ADD, timers_.Fd(), &event);
+  WorkerTable::Instance().Join(config_.worker, inbox_);
+}
+
+Reactor::~Reactor() {
+  WorkerTable::Instance().Leave(config_.worker);
+  inbox_->Close();
+  for (int32_t index = 0; connections_ != nullptr && index < connection_count_; index++)
+    if (connections_[index].fd >= 0) close(connections_[index].fd);
+  if (connections_ != nullptr) munmap(connections_, kMaxConnections * sizeof(Connection));
+  if (generations_ != nullptr) munmap(generations_, kMaxConnections * sizeof(uint32_t));
+  if (epoll_ >= 0) close(epoll_);
+}
+
+void Reactor::Turn() {
+  if (is_stopped_) return;
+  in_turn_ = true;
+  config_.stats[kStatTurns]++;
+  epoll_event ready[kEventsPerRound];
+  for (int round = 0; round < kMaxRounds && !is_stopped_; round++) {
+    int count = epoll_wait(epoll_, ready, kEventsPerRound, 0);
+    if (count <= 0 && ready_.empty() && events_.IsEmpty()) break;
+    config_.stats[kStatRounds]++;
+    for (int i = 0; i < count; i++) {
+      uint64_t tag = ready[i].data.u64;
+      auto index = int32_t(tag & 0xffffffff);
+      switch (Watched(tag >> 56)) {
+      case Watched::kConnection:
+        if ((connections_[index].generation & 0xffffff) == (tag >> 32 & 0xffffff))
+          HandleReadiness(index, ready[i].events);
+        break;
+      case Watched::kListener:
+        Accept(index);
+        break;
+      case Watched::kInbox:
+        HandleInbox();
+        break;
+      case Watched::kTimer:
+        HandleTimers();
+        break;
+      }
+    }
+    ReadReady();
+    CallScript();
+    FlushDirty();
+  }
+  config_.stats[kStatBlocksInUse] = slab_.InUse();
+  config_.stats[kStatBlocksPeak] = std::max(config_.stats[kStatBlocksPeak], double(slab_.InUse()));
+  timers_.Arm();
+  in_turn_ = false;
+  // Edges already seen are not reported again: come back by ourselves.
+  if (!is_stopped_ && (!events_.IsEmpty() || (!ready_.empty() && HasRoom() && slab_.Available() > 0))) Wake();
+}
+
+void Reactor::CallScript() {
+  while (!events_.IsEmpty() && !is_stopped_) {
+    int end = events_.End();
+    config_.stats[kStatEvents] += double(end - events_.Begin()) / kRecordWords;
+    in_script_ = true;
+    int words = script_(events_.Begin(), end);
+    in_script_ = false;
+    events_.Handled(end);
+    if (words < 0) {
+      is_stopped_ = true;
+      return;
+    }
+    Execute(words);
+  }
+}
+
+void Reactor::Submit(int words) {
+  if (is_stopped_) return;
+  Execute(words);
+  if (in_turn_) return;
+  FlushDirty();
+  timers_.Arm();
+  if (!events_.IsEmpty() || !ready_.empty()) Wake();
+}
+
+void Reactor::Execute(int words) {
+  const int32_t *command = commands_.data();
+  const int32_t *end = command + words;
+  while (command < end) {
+    config_.stats[kStatCommands]++;
+    int records = 1;
+    switch (Command(command[0])) {
+    case Command::kWrite:
+      ExecuteWrite(command);
+      break;
+    case Command::kRelease:
+      if (slab_.IsCurrent(command[3], uint32_t(command[4]))) {
+        slab_.Release(command[3]);
+      } else {
+        config_.stats[kStatStaleHandles]++;
+      }
+      break;
+    case Command::kShutdown:
+      if (Connection *connection = Find(command)) {
+        connection->Set(kFinRequested);
+        AddDirty(command[1]);
+      }
+      break;
+    case Command::kClose:
+      if (Connection *connection = Find(command)) {
+        connection->Set(kCloseRequested);
+        if (connection->Has(kReserved | kConnecting) || connection->write_error != 0) {
+          Finish(command[1], 0);
+        } else {
+          if (connection->queue_head != Connection::kNone)
+            connection->timer_stamp = timers_.Set(Timers::Kind::kConnection, command[1], command[3]);
+          AddDirty(command[1]);
+        }
+      }
+      break;
+    case Command::kReset:
+      if (Connection *connection = Find(command)) {
+        CloseWithReset(*connection);
+        Finish(command[1], 0);
+      }
+      break;
+    case Command::kPause:
+      if (Connection *connection = Find(command)) connection->Set(kPaused);
+      break;
+    case Command::kResume:
+      if (Connection *connection = Find(command)) {
+        connection->Clear(kPaused);
+        if (connection->Has(kReadable)) AddReady(command[1]);
+      }
+      break;
+    case Command::kConnect:
+      records = kConnectRecords;
+      ExecuteConnect(command);
+      break;
+    case Command::kSetTimer:
+      script_timers_[command[1]] = timers_.Set(Timers::Kind::kScript, command[1], command[3]);
+      break;
+    case Command::kClearTimer:
+      script_timers_.erase(command[1]);
+      break;
+    case Command::kListen:
+      ExecuteListen(command);
+      break;
+    case Command::kUnlisten:
+      if (auto found = listeners_.find(command[1]); found != listeners_.end()) {
+        epoll_ctl(epoll_, EPOLL_CTL_DEL, found->second.fd, nullptr);
+        Accept(command[1]);
+        listeners_.erase(command[1]);
+      }
+      break;
+    case Command::kForgetNetns:
+      pools_.Forget(command[1]);
+      ServeWaiters();
+      break;
+    }
+    command += records * kRecordWords;
+  }
+}
+
+void Reactor::ExecuteListen(const int32_t *words) {
+  listeners_[words[3]] = {words[1], words[4], false};
+  epoll_event event{};
+  // Level-triggered and exclusive: one worker is woken per connection, and none is forgotten.
+  event.events = EPOLLIN | EPOLLEXCLUSIVE;
+  event.data.u64 = WatchTag(uint64_t(Watched::kListener), words[3], 0);
+  epoll_ctl(epoll_, EPOLL_CTL_ADD, words[1], &event);
+}
+
+void Reactor::MuteListener(int32_t listener_id) {
+  Listener &listener = listeners_[listener_id];
+  listener.is_muted = true;
+  epoll_ctl(epoll_, EPOLL_CTL_DEL, listener.fd, nullptr);
+  timers_.Set(Timers::Kind::kListener, listener_id, kListenerMuteMs);
+}
+
+void Reactor::HandleInbox() {
+  for (Message &message : inbox_->Take()) {
+    if (message.kind == Message::Kind::kAccepted) {
+      Adopt(message.listener, message.original_map, message.fd, message.peer);
+      WorkerTable::Instance().AddLoad(config_.worker, -1); // the giver's reservation: Adopt has counted it
+    } else {
+      pools_.Arrived(std::move(message));
+      if (!pools_timer_set_) {
+        timers_.Set(Timers::Kind::kSocketPools, 0, kPoolTrimMs);
+        pools_timer_set_ = true;
+      }
+    }
+  }
+  ServeWaiters();
+}
+
+void Reactor::ServeWaiters() {
+  SocketPools::Waiter waiter{};
+  int fd;
+  while (pools_.NextServed(&waiter, &fd)) {
+    if (connections_[waiter.connection].generation != waiter.generation) {
+      if (fd >= 0) close(fd); // given up meanwhile
+    } else if (fd < 0) {
+      Finish(waiter.connection, -fd);
+    } else {
+      StartConnect(waiter.connection, fd);
+    }
+  }
+}
+
+void Reactor::HandleTimers() {
+  timers_.Acknowledge();
+  int64_t now = Timers::NowNs();
+  Timers::Entry entry{};
+  while (timers_.PopDue(now, &entry)) {
+    switch (entry.kind) {
+    case Timers::Kind::kConnection: {
+      Connection &connection = connections_[entry.id];
+      if (connection.timer_stamp != entry.stamp) break;
+      CloseWithReset(connection);
+      Finish(entry.id, ETIMEDOUT);
+      break;
+    }
+    case Timers::Kind::kScript: {
+      auto found = script_timers_.find(entry.id);
+      if (found == script_timers_.end() || found->second != entry.stamp) break;
+      script_timers_.erase(found);
+      events_.Add(Event::kTimer, entry.id, 0);
+      break;
+    }
+    case Timers::Kind::kListener:
+      if (auto found = listeners_.find(entry.id); found != listeners_.end() && found->second.is_muted) {
+        int32_t words[kRecordWords] = {0, found->second.fd, 0, entry.id, found->second.original_map};
+        ExecuteListen(words);
+      }
+      break;
+    case Timers::Kind::kSocketPools:
+      pools_timer_set_ = pools_.Trim();
+      if (pools_timer_set_) timers_.Set(Timers::Kind::kSocketPools, 0, kPoolTrimMs);
+      break;
+    }
+  }
+}
+
+} // namespace culvert

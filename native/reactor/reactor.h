@@ -1,0 +1,141 @@
+// One worker's reactor: an epoll set, a slab, an event ring (native → script) and a command ring (script → native).
+//
+// A turn: collect what is ready, read it into blocks, fill the event ring, call the script once, execute the commands
+// it left, look again (a few rounds). Edge-triggered: one epoll_ctl per connection; `kReadable` and `kBlockedWrite`
+// remember the edges. It decides nothing: which bytes go where is the script's business.
+//
+// Builds without Node's headers. Used by one thread, except Inbox.
+#pragma once
+
+#include "netns/tcp_socket.h"
+#include "reactor/connection.h"
+#include "reactor/inbox.h"
+#include "reactor/layout.h"
+#include "reactor/ring.h"
+#include "reactor/slab.h"
+#include "reactor/socket_pools.h"
+#include "reactor/timers.h"
+
+#include <functional>
+#include <memory>
+#include <sys/epoll.h>
+#include <unordered_map>
+#include <vector>
+
+namespace culvert {
+
+struct ReactorConfig {
+  int32_t blocks;
+  int worker;
+  bool poison;
+  double *stats; // kStatCount doubles, owned by the caller, alive as long as the reactor
+};
+
+class Reactor {
+public:
+  // Handles events [begin, end) of the event ring, leaves commands, returns how many words of them. Negative: stop.
+  using Script = std::function<int(int begin, int end)>;
+
+  explicit Reactor(const ReactorConfig &config);
+  ~Reactor();
+  Reactor(const Reactor &) = delete;
+  Reactor &operator=(const Reactor &) = delete;
+
+  // 0, or the errno with which the kernel refused what the reactor needs.
+  int Error() const { return error_; }
+  int EpollFd() const { return epoll_; }
+  Slab &Blocks() { return slab_; }
+  EventRing &Events() { return events_; }
+  std::vector<int32_t> &Commands() { return commands_; }
+  uint32_t *Generations() { return generations_; }
+
+  void SetScript(Script script) { script_ = std::move(script); }
+  // The epoll descriptor is readable.
+  void Turn();
+  // Executes commands outside a turn; if that made events, a turn follows.
+  void Submit(int words);
+  void Wake() { inbox_->Wake(); }
+  // A handle for a connect command, or -1 when the table is full.
+  int32_t Reserve();
+
+private:
+  struct Listener {
+    int fd;
+    int original_map;
+    bool is_muted;
+  };
+
+  void CallScript();
+  void Execute(int words);
+  void ExecuteWrite(const int32_t *words);
+  void ExecuteConnect(const int32_t *words);
+  void ExecuteListen(const int32_t *words);
+
+  // Connections
+  int32_t NewConnection();
+  Connection *Find(const int32_t *words);
+  void Finish(int32_t index, int error);
+  void StartConnect(int32_t index, int fd);
+  bool Watch(int32_t index);
+  void HandleReadiness(int32_t index, uint32_t readiness);
+  void FinishConnect(int32_t index);
+  void AddReady(int32_t index);
+  void ReadReady();
+  void Read(int32_t index);
+  void AddDirty(int32_t index);
+  void FlushDirty();
+  void Flush(int32_t index);
+  bool WriteQueued(Connection &connection);
+  void DropQueue(Connection &connection);
+  void CloseWithReset(Connection &connection);
+
+  // Accepting
+  void Accept(int32_t listener_id);
+  void Adopt(int32_t listener_id, int original_map, int fd, const sockaddr_storage &peer);
+  void MuteListener(int32_t listener_id);
+
+  void HandleInbox();
+  void HandleTimers();
+  void ServeWaiters();
+  bool HasRoom() const { return events_.RoomRecords() > kReservedRecords; }
+
+  // Records kept free for what commands and timers cause, so that no event is ever lost.
+  static constexpr int kReservedRecords = 4 * kCommandRecords / 2;
+
+  ReactorConfig config_;
+  int error_ = 0;
+  int epoll_;
+  Slab slab_;
+  EventRing events_;
+  std::vector<int32_t> commands_;
+  Script script_;
+  bool in_turn_ = false;
+  bool in_script_ = false;
+  bool is_stopped_ = false;
+
+  Connection *connections_; // kMaxConnections, reserved, touched as needed
+  uint32_t *generations_;   // the same, for the script to read
+  int32_t connection_count_ = 0;
+  std::vector<int32_t> free_connections_;
+  struct PendingConnect {
+    Endpoint destination;
+    Endpoint source;
+    int32_t mark;
+    int32_t flags;
+  };
+  std::unordered_map<int32_t, PendingConnect> connects_;
+
+  std::vector<Slice> slices_;
+  int32_t free_slice_ = Connection::kNone;
+  std::vector<int32_t> ready_;
+  std::vector<int32_t> dirty_;
+
+  std::unordered_map<int32_t, Listener> listeners_;
+  std::shared_ptr<Inbox> inbox_;
+  SocketPools pools_;
+  bool pools_timer_set_ = false;
+  Timers timers_;
+  std::unordered_map<int32_t, uint64_t> script_timers_;
+};
+
+} // namespace culvert

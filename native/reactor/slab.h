@@ -1,0 +1,51 @@
+// The slab: equal blocks in one memory region, visible to TypeScript as one ArrayBuffer.
+//
+//   free list -> [native reads into it] -> event: TypeScript holds one reference -> writes take one each -> free list
+//
+// A block is counted, so that slices of it can wait on several connections. Its generation changes whenever it
+// becomes free: a handle kept too long names nothing.
+#pragma once
+
+#include "reactor/layout.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace culvert {
+
+class Slab {
+public:
+  static constexpr int32_t kNone = -1;
+
+  Slab(int32_t blocks, bool poison);
+  ~Slab();
+  Slab(const Slab &) = delete;
+  Slab &operator=(const Slab &) = delete;
+
+  bool IsMapped() const { return memory_ != nullptr; }
+  uint8_t *Memory() const { return memory_; }
+  size_t Bytes() const { return size_t{references_.size()} * kBlockBytes; }
+  uint8_t *At(int32_t block) const { return memory_ + size_t(block) * kBlockBytes; }
+  int32_t Available() const { return int32_t(free_.size()); }
+  int32_t InUse() const { return int32_t(references_.size() - free_.size()); }
+  uint32_t Generation(int32_t block) const { return generations_[block]; }
+
+  // Takes a block with one reference, or kNone.
+  int32_t Take();
+  bool IsCurrent(int32_t block, uint32_t generation) const {
+    return block >= 0 && size_t(block) < references_.size() && references_[block] > 0 &&
+           generations_[block] == generation;
+  }
+  void Retain(int32_t block) { references_[block]++; }
+  void Release(int32_t block);
+
+private:
+  uint8_t *memory_;
+  bool poison_;
+  std::vector<uint32_t> generations_;
+  std::vector<uint32_t> references_;
+  std::vector<int32_t> free_; // a stack: the block freed last is warm in the cache
+};
+
+} // namespace culvert

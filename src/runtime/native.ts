@@ -1,0 +1,105 @@
+// The addon's surface as TypeScript sees it, and the one place that loads it.
+// `bpf` and `netns` are message-shaped (a request in; descriptors and results out), so that they can move into a
+// privileged helper process: nothing else in src/ may assume that they run in this process.
+
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** A file descriptor of this process. Whoever receives one from a reply owns it and closes it with `netns({op: "close"})`. */
+export type Fd = number & { readonly brand: "Fd" };
+/** The kernel's identity of a network namespace; never reused while the machine is up. */
+export type NetnsCookie = bigint & { readonly brand: "NetnsCookie" };
+
+export interface BpfRequests {
+  /** Opens and loads object files; maps of the same name are one map. Takes effect whole or not at all. */
+  load: { objects: readonly string[] };
+  /** Attaches a program to a cgroup directory by a bpf_link; released when the link's descriptor is closed. */
+  attachCgroup: { program: Fd; cgroupPath: string };
+  /** Attaches an sk_lookup program to a network namespace by a bpf_link. */
+  attachNetns: { program: Fd; netns: Fd };
+  mapUpdate: { map: Fd; key: Uint8Array; value: Uint8Array };
+  /** Deleting what is not there is no error. */
+  mapDelete: { map: Fd; key: Uint8Array };
+  /** `value` is undefined when the key is absent. For per-CPU maps: the values of all CPUs one after another, each rounded up to 8 bytes. */
+  mapLookup: { map: Fd; key: Uint8Array; valueSize: number };
+  /** All keys of a map, one after another. */
+  mapKeys: { map: Fd; keySize: number };
+}
+export interface BpfMapInfo {
+  fd: Fd;
+  keySize: number;
+  /** For per-CPU maps: bytes of one lookup, all CPUs together. */
+  valueSize: number;
+  maxEntries: number;
+}
+export interface BpfReplies {
+  load: { programs: Record<string, Fd>; maps: Record<string, BpfMapInfo> };
+  attachCgroup: { link: Fd };
+  attachNetns: { link: Fd };
+  mapUpdate: undefined;
+  mapDelete: undefined;
+  mapLookup: { value: Uint8Array | undefined };
+  mapKeys: { keys: Uint8Array };
+}
+
+export interface NetnsRequests {
+  /** Opens a namespace by path (`/proc/<pid>/ns/net`, `/run/netns/<name>`). `cookie` is undefined where SO_NETNS_COOKIE is missing (< 5.14). */
+  open: { path: string };
+  /** A non-blocking listening TCP socket created in that namespace; IPv6 addresses are dual-stack (`::` serves v4-mapped too). */
+  listen: { netns: Fd; address: string; port: number; backlog: number };
+  /** An unbound TCP socket created in that namespace (to learn its cookie by the `sock_create` program on old kernels). */
+  socket: { netns: Fd; family: 4 | 6 };
+  close: { fd: Fd };
+}
+export interface NetnsReplies {
+  open: { netns: Fd; cookie: NetnsCookie | undefined; inode: bigint; hasIpv6: boolean };
+  listen: { fd: Fd };
+  socket: { fd: Fd };
+  close: undefined;
+}
+
+/** Errors thrown by the addon carry `errno` (symbolic, such as "EPERM") and `syscall`; their message says what was attempted, why it failed and what to do. */
+export interface NativeError extends Error {
+  errno: string;
+  syscall: string;
+}
+
+export interface ReactorOptions {
+  /** Blocks of 16 KiB in this worker's slab. */
+  blocks: number;
+  /** Index of this worker, 0 … workers - 1, and how many there are: accepted descriptors go to the least loaded of them. */
+  worker: number;
+  workers: number;
+  /** Overwrites freed blocks with 0xdb (test builds). */
+  poison: boolean;
+}
+
+/** See src/runtime/reactor.ts, which is the only user. */
+export interface NativeReactor {
+  readonly slab: ArrayBuffer;
+  readonly events: ArrayBuffer;
+  readonly commands: ArrayBuffer;
+  readonly stats: ArrayBuffer;
+  start(onTurn: (eventWords: number) => void): void;
+  /** Executes `commandWords` words of the command ring now. */
+  submit(commandWords: number): void;
+  /** Looks for events in the next iteration of the loop although none was reported. */
+  wake(): void;
+  close(): void;
+}
+
+export interface Native {
+  bpf<Op extends keyof BpfRequests>(op: Op, request: BpfRequests[Op]): BpfReplies[Op];
+  netns<Op extends keyof NetnsRequests>(op: Op, request: NetnsRequests[Op]): NetnsReplies[Op];
+  /** PR_SET_DUMPABLE 0 and RLIMIT_CORE 0. */
+  hardenProcess(): void;
+  Reactor: new (options: ReactorOptions) => NativeReactor;
+}
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
+
+/** Loads native/build (development) or the prebuilt addon of this platform (release). */
+export const native: Native = createRequire(import.meta.url)("node-gyp-build")(join(root, "native"));
+/** The directory of the compiled BPF objects. */
+export const bpfObjectsPath = join(root, "build", "bpf");
