@@ -1,5 +1,6 @@
 // The addon's entry: what it exports is declared, and documented, in src/runtime/native.ts.
 #include "netns/netns_napi.h"
+#include "reactor/reactor_napi.h"
 
 #include <napi.h>
 #include <sys/prctl.h>
@@ -17,6 +18,7 @@ Napi::Value HardenProcess(const Napi::CallbackInfo &info) {
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("netns", Napi::Function::New(env, NetnsCall, "netns"));
+  exports.Set("Reactor", DefineReactor(env));
   exports.Set("hardenProcess", Napi::Function::New(env, HardenProcess, "hardenProcess"));
   return exports;
 }

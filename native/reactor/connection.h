@@ -32,6 +32,7 @@ enum ConnectionFlag : uint32_t {
   kCloseRequested = 1 << 10, //
   kEndSeen = 1 << 11,       // `end` was reported: nothing more to read
   kToldBlocked = 1 << 12,   // `blocked` was reported, `drained` is due
+  kHungUp = 1 << 13,        // epoll has reported FIN or an error: reading goes on until it is found
 };
 
 struct Connection {

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <utility>
 
 namespace culvert {
 namespace {
@@ -15,11 +16,10 @@ constexpr int kEventsPerRound = 256;
 // Unused sockets in pods are closed after one to two of these.
 constexpr int64_t kPoolTrimMs = 10'000;
 constexpr int64_t kListenerMuteMs = 100;
+// A burst is shared: the other workers are woken for what is left in the queue.
+constexpr int kAcceptsPerEvent = 16;
 
-// What an epoll entry is about: kind, generation (24 bits are enough to tell a slot's neighbours in time), index.
-enum class Watched : uint64_t { kConnection = 1, kListener = 2, kInbox = 3, kTimer = 4 };
-
-template <typename T> T *Reserve(size_t count) {
+template <typename T> T *MapTable(size_t count) {
   void *memory = mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                       -1, 0);
   return memory == MAP_FAILED ? nullptr : static_cast<T *>(memory);
@@ -27,14 +27,10 @@ template <typename T> T *Reserve(size_t count) {
 
 } // namespace
 
-uint64_t WatchTag(uint64_t kind, int32_t index, uint32_t generation) {
-  return kind << 56 | uint64_t{generation & 0xffffff} << 32 | uint32_t(index);
-}
-
 Reactor::Reactor(const ReactorConfig &config)
     : config_(config), epoll_(epoll_create1(EPOLL_CLOEXEC)), slab_(config.blocks, config.poison),
-      commands_(size_t{kCommandRecords} * kRecordWords), connections_(culvert::Reserve<Connection>(kMaxConnections)),
-      generations_(culvert::Reserve<uint32_t>(kMaxConnections)), inbox_(std::make_shared<Inbox>()), pools_(inbox_) {
+      commands_(size_t{kCommandRecords} * kRecordWords), connections_(MapTable<Connection>(kMaxConnections)),
+      generations_(MapTable<uint32_t>(kMaxConnections)), inbox_(std::make_shared<Inbox>()), pools_(inbox_) {
   if (!slab_.IsMapped() || connections_ == nullptr || generations_ == nullptr) {
     error_ = ENOMEM;
     return;
@@ -45,21 +41,28 @@ Reactor::Reactor(const ReactorConfig &config)
   }
   epoll_event event{};
   event.events = EPOLLIN;
-  event.data.u64 = WatchTag(uint64_t(Watched::kInbox), 0, 0);
+  event.data.u64 = WatchTag(Watched::kInbox);
   epoll_ctl(epoll_, EPOLL_CTL_ADD, inbox_->Fd(), &event);
-  event.data.u64 = WatchTag(uint64_t(Watched::kTimer), 0, 0);
+  event.data.u64 = WatchTag(Watched::kTimer);
   epoll_ctl(epoll_, EPOLL_CTL_ADD, timers_.Fd(), &event);
   WorkerTable::Instance().Join(config_.worker, inbox_);
 }
 
 Reactor::~Reactor() {
-  WorkerTable::Instance().Leave(config_.worker);
-  inbox_->Close();
-  for (int32_t index = 0; connections_ != nullptr && index < connection_count_; index++)
-    if (connections_[index].fd >= 0) close(connections_[index].fd);
+  Close();
   if (connections_ != nullptr) munmap(connections_, kMaxConnections * sizeof(Connection));
   if (generations_ != nullptr) munmap(generations_, kMaxConnections * sizeof(uint32_t));
-  if (epoll_ >= 0) close(epoll_);
+}
+
+void Reactor::Close() {
+  if (epoll_ < 0) return;
+  is_stopped_ = true;
+  WorkerTable::Instance().Leave(config_.worker);
+  inbox_->Close();
+  pools_.Close();
+  for (int32_t index = 0; connections_ != nullptr && index < connection_count_; index++)
+    if (int fd = std::exchange(connections_[index].fd, -1); fd >= 0) close(fd);
+  close(std::exchange(epoll_, -1));
 }
 
 void Reactor::Turn() {
@@ -80,7 +83,7 @@ void Reactor::Turn() {
           HandleReadiness(index, ready[i].events);
         break;
       case Watched::kListener:
-        Accept(index);
+        Accept(index, kAcceptsPerEvent);
         break;
       case Watched::kInbox:
         HandleInbox();
@@ -153,6 +156,7 @@ void Reactor::Execute(int words) {
     case Command::kClose:
       if (Connection *connection = Find(command)) {
         connection->Set(kCloseRequested);
+        if (command[4] != 0) SetLingerZero(connection->fd);
         if (connection->Has(kReserved | kConnecting) || connection->write_error != 0) {
           Finish(command[1], 0);
         } else {
@@ -164,7 +168,7 @@ void Reactor::Execute(int words) {
       break;
     case Command::kReset:
       if (Connection *connection = Find(command)) {
-        CloseWithReset(*connection);
+        SetLingerZero(connection->fd);
         Finish(command[1], 0);
       }
       break;
@@ -193,7 +197,7 @@ void Reactor::Execute(int words) {
     case Command::kUnlisten:
       if (auto found = listeners_.find(command[1]); found != listeners_.end()) {
         epoll_ctl(epoll_, EPOLL_CTL_DEL, found->second.fd, nullptr);
-        Accept(command[1]);
+        Accept(command[1], kMaxConnections);
         listeners_.erase(command[1]);
       }
       break;
@@ -211,7 +215,7 @@ void Reactor::ExecuteListen(const int32_t *words) {
   epoll_event event{};
   // Level-triggered and exclusive: one worker is woken per connection, and none is forgotten.
   event.events = EPOLLIN | EPOLLEXCLUSIVE;
-  event.data.u64 = WatchTag(uint64_t(Watched::kListener), words[3], 0);
+  event.data.u64 = WatchTag(Watched::kListener, words[3]);
   epoll_ctl(epoll_, EPOLL_CTL_ADD, words[1], &event);
 }
 
@@ -261,7 +265,7 @@ void Reactor::HandleTimers() {
     case Timers::Kind::kConnection: {
       Connection &connection = connections_[entry.id];
       if (connection.timer_stamp != entry.stamp) break;
-      CloseWithReset(connection);
+      SetLingerZero(connection.fd);
       Finish(entry.id, ETIMEDOUT);
       break;
     }

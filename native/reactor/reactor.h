@@ -24,6 +24,13 @@
 
 namespace culvert {
 
+// What an epoll entry is about, and its tag: kind, generation (24 bits tell a slot's neighbours in time apart), index.
+enum class Watched : uint64_t { kConnection = 1, kListener = 2, kInbox = 3, kTimer = 4 };
+
+inline uint64_t WatchTag(Watched kind, int32_t index = 0, uint32_t generation = 0) {
+  return uint64_t(kind) << 56 | uint64_t{generation & 0xffffff} << 32 | uint32_t(index);
+}
+
 struct ReactorConfig {
   int32_t blocks;
   int worker;
@@ -55,6 +62,8 @@ public:
   // Executes commands outside a turn; if that made events, a turn follows.
   void Submit(int words);
   void Wake() { inbox_->Wake(); }
+  // Closes every descriptor; nothing happens any more. The shared memory stays until the reactor is destroyed.
+  void Close();
   // A handle for a connect command, or -1 when the table is full.
   int32_t Reserve();
 
@@ -87,10 +96,10 @@ private:
   void Flush(int32_t index);
   bool WriteQueued(Connection &connection);
   void DropQueue(Connection &connection);
-  void CloseWithReset(Connection &connection);
+  static void SetLingerZero(int fd);
 
   // Accepting
-  void Accept(int32_t listener_id);
+  void Accept(int32_t listener_id, int most);
   void Adopt(int32_t listener_id, int original_map, int fd, const sockaddr_storage &peer);
   void MuteListener(int32_t listener_id);
 

@@ -11,19 +11,16 @@
 
 namespace culvert {
 
-uint64_t WatchTag(uint64_t kind, int32_t index, uint32_t generation);
-
 namespace {
 
-constexpr uint64_t kWatchedConnection = 1;
 constexpr int kMaxReadBlocks = 8;
 constexpr int kMaxWriteSlices = 64;
-// A burst is shared: the other workers are woken for what is left in the queue.
-constexpr int kAcceptsPerEvent = 16;
 
-void SetLingerZero(int fd) {
-  linger reset{1, 0};
-  setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+int SocketError(int fd) {
+  int error = 0;
+  socklen_t length = sizeof(error);
+  getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
+  return error;
 }
 
 void WriteEndpoint(const Endpoint &endpoint, int32_t *address, int32_t *port) {
@@ -88,23 +85,26 @@ void Reactor::Finish(int32_t index, int error) {
   WorkerTable::Instance().AddLoad(config_.worker, -1);
 }
 
-void Reactor::CloseWithReset(Connection &connection) {
-  if (connection.fd >= 0) SetLingerZero(connection.fd);
+// The next close of the descriptor sends RST.
+void Reactor::SetLingerZero(int fd) {
+  if (fd < 0) return;
+  linger reset{1, 0};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 }
 
 bool Reactor::Watch(int32_t index) {
   Connection &connection = connections_[index];
   epoll_event event{};
   event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
-  event.data.u64 = WatchTag(kWatchedConnection, index, connection.generation);
+  event.data.u64 = WatchTag(Watched::kConnection, index, connection.generation);
   return epoll_ctl(epoll_, EPOLL_CTL_ADD, connection.fd, &event) == 0;
 }
 
-void Reactor::Accept(int32_t listener_id) {
+void Reactor::Accept(int32_t listener_id, int most) {
   auto found = listeners_.find(listener_id);
   if (found == listeners_.end()) return;
   Listener listener = found->second;
-  for (int i = 0; i < kAcceptsPerEvent && HasRoom(); i++) {
+  for (int i = 0; i < most && HasRoom(); i++) {
     sockaddr_storage peer{};
     socklen_t length = sizeof(peer);
     int fd = accept4(listener.fd, reinterpret_cast<sockaddr *>(&peer), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -227,10 +227,7 @@ void Reactor::StartConnect(int32_t index, int fd) {
 
 void Reactor::FinishConnect(int32_t index) {
   Connection &connection = connections_[index];
-  int error = 0;
-  socklen_t length = sizeof(error);
-  getsockopt(connection.fd, SOL_SOCKET, SO_ERROR, &error, &length);
-  if (error != 0) {
+  if (int error = SocketError(connection.fd); error != 0) {
     Finish(index, error);
     return;
   }
@@ -253,6 +250,13 @@ void Reactor::HandleReadiness(int32_t index, uint32_t readiness) {
     connection.Clear(kBlockedWrite);
     AddDirty(index);
   }
+  // Nobody would read the error of a connection that is not read: RST must not wait for a slow receiver.
+  if ((readiness & EPOLLERR) != 0 && connection.Has(kPaused | kCloseRequested)) {
+    int error = SocketError(connection.fd); // 0 if a write has taken it
+    Finish(index, error != 0 ? error : connection.write_error);
+    return;
+  }
+  if ((readiness & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) connection.Set(kHungUp);
   if ((readiness & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
     connection.Set(kReadable);
     AddReady(index);
@@ -280,7 +284,7 @@ void Reactor::ReadReady() {
       continue;
     }
     connection.Clear(kInReady);
-    if (connection.Has(kPaused) || !connection.Has(kReadable)) continue;
+    if (connection.Has(kPaused | kCloseRequested) || !connection.Has(kReadable)) continue;
     Read(index);
     if (connection.fd >= 0 && connection.Has(kReadable) && !connection.Has(kPaused)) {
       connection.Set(kInReady);
@@ -316,10 +320,11 @@ void Reactor::Read(int32_t index) {
       words[5] = blocks[i] * kBlockBytes;
       words[6] = int32_t(std::min<ssize_t>(kBlockBytes, bytes - ssize_t{i} * kBlockBytes));
     }
-    // A short read has found the end of what was there; a new edge follows new bytes. FIN and errors come with RDHUP
-    // or HUP, whose edge may have been this one: then the next read says so.
+    // A short read has found the end of what was there, and a new edge follows new bytes; but FIN or an error whose
+    // edge has been seen already is told only by another read.
     if (bytes < ssize_t{wanted} * kBlockBytes) {
       connection.read_blocks = uint8_t(std::max(1, filled));
+      if (!connection.Has(kHungUp)) connection.Clear(kReadable);
       return;
     }
     connection.read_blocks = uint8_t(std::min(kMaxReadBlocks, wanted * 2));

@@ -4,6 +4,7 @@
 #include "netns/tcp_socket.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <unistd.h>
 
 namespace culvert {
@@ -19,11 +20,13 @@ void CloseAll(std::vector<int> &sockets) {
 
 } // namespace
 
-SocketPools::~SocketPools() {
+void SocketPools::Close() {
   for (Pool &pool : pools_)
     CloseAll(pool.sockets);
+  pools_.clear();
   for (Served &served : served_)
     if (served.fd >= 0) close(served.fd);
+  served_.clear();
 }
 
 SocketPools::Pool &SocketPools::PoolOf(int netns, int family) {

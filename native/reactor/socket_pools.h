@@ -20,7 +20,7 @@ public:
   };
 
   explicit SocketPools(std::shared_ptr<Inbox> inbox) : inbox_(std::move(inbox)) {}
-  ~SocketPools();
+  ~SocketPools() { Close(); }
   SocketPools(const SocketPools &) = delete;
   SocketPools &operator=(const SocketPools &) = delete;
 
@@ -30,6 +30,7 @@ public:
   void Arrived(Message &&message);
   // A waiter with its descriptor, or with -errno. False when there is none.
   bool NextServed(Waiter *waiter, int *fd);
+  void Close();
   void Forget(int netns);
   // Closes the sockets of pools not used since the last call. True while any socket is left.
   bool Trim();

@@ -68,11 +68,12 @@ export interface NativeError extends Error {
 export interface ReactorOptions {
   /** Blocks of 16 KiB in this worker's slab. */
   blocks: number;
-  /** Index of this worker, 0 … workers - 1, and how many there are: accepted descriptors go to the least loaded of them. */
+  /** Index of this worker in its process: accepted descriptors go to the least loaded one. */
   worker: number;
-  workers: number;
   /** Overwrites freed blocks with 0xdb (test builds). */
   poison: boolean;
+  /** Written by native, one element per `stat` of layout.ts; may lie in a SharedArrayBuffer. */
+  stats: Float64Array;
 }
 
 /** See src/runtime/reactor.ts, which is the only user. */
@@ -80,12 +81,17 @@ export interface NativeReactor {
   readonly slab: ArrayBuffer;
   readonly events: ArrayBuffer;
   readonly commands: ArrayBuffer;
-  readonly stats: ArrayBuffer;
-  start(onTurn: (eventWords: number) => void): void;
-  /** Executes `commandWords` words of the command ring now. */
-  submit(commandWords: number): void;
+  /** The current generation of each connection index. */
+  readonly generations: ArrayBuffer;
+  /** `onTurn` handles words [begin, end) of the event ring and returns how many words of the command ring it filled. */
+  start(onTurn: (begin: number, end: number) => number): void;
+  /** Executes `words` words of the command ring now. */
+  submit(words: number): void;
+  /** The index of a new connection, for a connect command; -1 when there are too many. */
+  reserve(): number;
   /** Looks for events in the next iteration of the loop although none was reported. */
   wake(): void;
+  /** Closes all connections as they are and stops; idempotent. */
   close(): void;
 }
 

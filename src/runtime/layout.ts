@@ -1,0 +1,58 @@
+// The memory that TypeScript and native share: native/reactor/layout.h explains each record; a test compares the two.
+
+export const blockBytes = 16 * 1024;
+export const recordWords = 8;
+export const eventRecords = 16 * 1024;
+export const commandRecords = 4 * 1024;
+export const maxConnections = 128 * 1024;
+
+export const event = {
+  accepted: 1,
+  connected: 2,
+  data: 3,
+  end: 4,
+  blocked: 5,
+  drained: 6,
+  closed: 7,
+  timer: 8,
+} as const;
+export const acceptedRecords = 3;
+export const acceptedHasOriginal = 1;
+
+export const command = {
+  write: 1,
+  release: 2,
+  shutdown: 3,
+  close: 4,
+  reset: 5,
+  pause: 6,
+  resume: 7,
+  connect: 8,
+  setTimer: 9,
+  clearTimer: 10,
+  listen: 11,
+  unlisten: 12,
+  forgetNetns: 13,
+} as const;
+export const connectRecords = 3;
+export const connectTransparent = 1;
+
+/** Elements of a worker's row of native statistics, in order. */
+export const reactorStats = [
+  "turns",
+  "rounds",
+  "events",
+  "commands",
+  "accepted",
+  "handedOver",
+  "openConnections",
+  "blocksInUse",
+  "blocksPeak",
+  "staleHandles",
+  "starvedReads",
+  "acceptErrors",
+  "missingOriginals",
+  "bytesRead",
+  "bytesWritten",
+] as const;
+export type ReactorStat = (typeof reactorStats)[number];
