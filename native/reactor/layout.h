@@ -31,7 +31,8 @@ enum class Command : int32_t {
   kWrite = 1,       // [c g] block, block generation, offset in the slab, bytes, 1 to give up the block
   kRelease = 2,     // block, block generation: TypeScript gives up the block
   kShutdown = 3,    // [c g] FIN after what is queued
-  kClose = 4,       // [c g] linger ms, 1 to end with RST: close after what is queued, reset when that takes longer
+  kClose = 4,       // [c g] linger ms (0: no limit), 1 to end with RST: close after what is queued, reset when that
+                    //       takes longer
   kReset = 5,       // [c g] RST now
   kPause = 6,       // [c g] read no more
   kResume = 7,      // [c g]

@@ -160,7 +160,7 @@ void Reactor::Execute(int words) {
         if (connection->Has(kReserved | kConnecting) || connection->write_error != 0) {
           Finish(command[1], 0);
         } else {
-          if (connection->queue_head != Connection::kNone)
+          if (connection->queue_head != Connection::kNone && command[3] > 0)
             connection->timer_stamp = timers_.Set(Timers::Kind::kConnection, command[1], command[3]);
           AddDirty(command[1]);
         }
