@@ -1,0 +1,44 @@
+// What mesh.yaml says about this node, checked and with defaults filled in.
+
+import type { Cidr, IpAddress } from "../mesh/address.ts";
+
+export interface NodeConfig {
+  readonly name: string;
+  readonly cgroups: {
+    /** The cgroup above all pods; its processes' connections are looked at. */
+    readonly pods: string;
+    /** undefined: the default, `culvert-<name>` in the root of cgroup v2. */
+    readonly proxy: string | undefined;
+  };
+  /** undefined: the default, min(4, CPUs). */
+  readonly workers: number | undefined;
+  /** Host bits are clear. At most 16: what fits into the BPF map. */
+  readonly podCidrs: readonly Cidr[];
+  readonly admin: {
+    readonly socket: string;
+    readonly address: { readonly host: string; readonly port: number } | undefined;
+  };
+  readonly drainTimeoutMs: number;
+  readonly connectTimeoutMs: number;
+  readonly logLevel: "debug" | "info" | "warn" | "error";
+}
+
+/** Connections that are not captured: those to (outbound) or from (inbound) an address, and to one of the ports. */
+export interface OptOut {
+  /** Host bits are clear. undefined: all addresses. */
+  readonly address: Cidr | undefined;
+  /** Inclusive. Empty: all ports. */
+  readonly ports: readonly { readonly from: number; readonly to: number }[];
+}
+
+/** A workload of this node that is to be enrolled. */
+export interface LocalPod {
+  /** Index into the snapshot's workloads. */
+  readonly workload: number;
+  /** `namespace/name` */
+  readonly name: string;
+  readonly netnsPath: string;
+  readonly addresses: readonly IpAddress[];
+  readonly outboundOptOuts: readonly OptOut[];
+  readonly inboundOptOuts: readonly OptOut[];
+}

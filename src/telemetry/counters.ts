@@ -1,0 +1,98 @@
+// Hot: bytes() runs per chunk; no allocation.
+// Traffic counters: one SharedArrayBuffer, one row of doubles per worker. A row has one writer, so nothing is locked; the
+// main thread sums the rows at scrape time. Doubles count bytes exactly up to 2^53, and an aligned 8-byte store is never torn
+// on the machines Culvert runs on (x86-64, arm64).
+//
+//   row   | opened ×2 | closed ×2×results | bytes ×2×2 | padding to 128 bytes, so that workers share no cache line
+
+export const directions = ["outbound", "inbound"] as const;
+export type Direction = (typeof directions)[number];
+
+/** sent: from client to server. received: from server to client. */
+export const flows = ["sent", "received"] as const;
+export type Flow = (typeof flows)[number];
+
+/** How a connection ended. Words of metrics and access log: add, never rename. */
+export const results = [
+  "ok", // both sides said FIN
+  "reset", // either side sent RST
+  "refused", // nobody listens at the endpoint
+  "timeout", // the endpoint did not answer within the connect time-out, or a side fell silent
+  "unreachable", // no route to the endpoint
+  "no_endpoint", // the service has none
+  "no_original", // the original destination was not found
+  "limit", // out of connections, descriptors or memory
+  "error", // anything else: the log line says what
+] as const;
+export type Result = (typeof results)[number];
+
+const openedAt = 0;
+const closedAt = openedAt + directions.length;
+const bytesAt = closedAt + directions.length * results.length;
+const rowDoubles = Math.ceil((bytesAt + directions.length * flows.length) / 16) * 16;
+const resultIndex = Object.fromEntries(results.map((result, i) => [result, i])) as Record<Result, number>;
+
+/** Rows for `workers` workers, all zero. */
+export function createCounters(workers: number): SharedArrayBuffer {
+  return new SharedArrayBuffer(workers * rowDoubles * Float64Array.BYTES_PER_ELEMENT);
+}
+
+/** What a worker counts with: the only writer of its row. */
+export class WorkerCounters {
+  readonly #row: Float64Array;
+
+  constructor(counters: SharedArrayBuffer, worker: number) {
+    this.#row = rowOf(counters, worker);
+  }
+
+  opened(direction: Direction): void {
+    this.#row[openedAt + directionIndex(direction)]! += 1;
+  }
+
+  closed(direction: Direction, result: Result): void {
+    this.#row[closedAt + directionIndex(direction) * results.length + resultIndex[result]]! += 1;
+  }
+
+  bytes(direction: Direction, flow: Flow, count: number): void {
+    this.#row[bytesAt + directionIndex(direction) * flows.length + (flow === "sent" ? 0 : 1)]! += count;
+  }
+}
+
+export interface CounterTotals {
+  readonly opened: Readonly<Record<Direction, number>>;
+  readonly closed: Readonly<Record<Direction, Readonly<Record<Result, number>>>>;
+  /** Connections that were opened and are not closed; never negative. */
+  readonly open: Readonly<Record<Direction, number>>;
+  readonly bytes: Readonly<Record<Direction, Readonly<Record<Flow, number>>>>;
+}
+
+/** All rows added up, while the workers go on counting. */
+export function sumCounters(counters: SharedArrayBuffer, workers: number): CounterTotals {
+  const sum = new Float64Array(rowDoubles);
+  for (let worker = 0; worker < workers; worker++) {
+    const row = rowOf(counters, worker);
+    // Backwards: what is closed is read before what is opened, so that a connection in between is never closed only.
+    for (let i = rowDoubles - 1; i >= 0; i--) sum[i]! += row[i]!;
+  }
+  const perDirection = <T>(value: (direction: number) => T) =>
+    ({ outbound: value(0), inbound: value(1) }) satisfies Record<Direction, T>;
+  const opened = perDirection((d) => sum[openedAt + d]!);
+  const closed = perDirection((d) => {
+    const from = closedAt + d * results.length;
+    return Object.fromEntries(results.map((result, i) => [result, sum[from + i]!])) as Record<Result, number>;
+  });
+  const open = perDirection((d) => {
+    const from = closedAt + d * results.length;
+    return sum[openedAt + d]! - sum.subarray(from, from + results.length).reduce((total, n) => total + n, 0);
+  });
+  const bytes = perDirection((d) => ({ sent: sum[bytesAt + d * 2]!, received: sum[bytesAt + d * 2 + 1]! }));
+  return { opened, closed, open, bytes };
+}
+
+function rowOf(counters: SharedArrayBuffer, worker: number): Float64Array {
+  return new Float64Array(counters, worker * rowDoubles * Float64Array.BYTES_PER_ELEMENT, rowDoubles);
+}
+
+function directionIndex(direction: Direction): number {
+  return direction === "outbound" ? 0 : 1;
+}

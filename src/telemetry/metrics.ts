@@ -1,0 +1,114 @@
+// Prometheus metrics. Nothing is counted here: everything is read where it is counted, at scrape time, so that a metric
+// costs nothing between scrapes.
+
+import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import { type CounterTotals, directions, flows, results, sumCounters } from "./counters.ts";
+import { workerStats } from "./worker-stats.ts";
+
+export interface MetricSources {
+  /** Of createCounters. */
+  readonly counters: SharedArrayBuffer;
+  readonly workers: number;
+  /** One row per worker, ordered as worker-stats.ts. */
+  readonly reactorStats: () => readonly Float64Array[];
+  /** Reason name → how often capture decided so. */
+  readonly captureReasons: () => Readonly<Record<string, number>>;
+  readonly meshVersion: () => number;
+  readonly podsEnrolled: () => number;
+  /** Culvert's. */
+  readonly version: string;
+}
+
+type Row = readonly [labels: Record<string, string>, value: number];
+
+/** `await registry.metrics()` reads the sources and yields the text of /metrics. */
+export function buildRegistry(sources: MetricSources): Registry {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const traffic = (rows: (totals: CounterTotals) => Row[]) => () =>
+    rows(sumCounters(sources.counters, sources.workers));
+
+  addMetric(
+    registry,
+    "counter",
+    "culvert_connections_opened_total",
+    "Captured connections accepted",
+    ["direction"],
+    traffic(({ opened }) => directions.map((direction) => [{ direction }, opened[direction]])),
+  );
+  addMetric(
+    registry,
+    "counter",
+    "culvert_connections_closed_total",
+    "Captured connections ended, by how",
+    ["direction", "result"],
+    traffic(({ closed }) =>
+      directions.flatMap((direction) =>
+        results.map((result): Row => [{ direction, result }, closed[direction][result]]),
+      ),
+    ),
+  );
+  addMetric(
+    registry,
+    "gauge",
+    "culvert_connections_open",
+    "Captured connections open now",
+    ["direction"],
+    traffic(({ open }) => directions.map((direction) => [{ direction }, open[direction]])),
+  );
+  addMetric(
+    registry,
+    "counter",
+    "culvert_bytes_total",
+    "Bytes carried; sent is from client to server",
+    ["direction", "flow"],
+    traffic(({ bytes }) =>
+      directions.flatMap((direction) => flows.map((flow): Row => [{ direction, flow }, bytes[direction][flow]])),
+    ),
+  );
+  addMetric(registry, "counter", "culvert_capture_total", "Decisions of the BPF programs, by reason", ["reason"], () =>
+    Object.entries(sources.captureReasons()).map(([reason, count]) => [{ reason }, count]),
+  );
+  addMetric(registry, "gauge", "culvert_mesh_version", "Version of the mesh snapshot in force", [], () => [
+    [{}, sources.meshVersion()],
+  ]);
+  addMetric(registry, "gauge", "culvert_pods_enrolled", "Pods whose traffic is captured", [], () => [
+    [{}, sources.podsEnrolled()],
+  ]);
+  addMetric(
+    registry,
+    "gauge",
+    "culvert_build_info",
+    "1, with what is running as labels",
+    ["version", "node_version"],
+    () => [[{ version: sources.version, node_version: process.version }, 1]],
+  );
+  for (const [index, { metric, kind, help }] of workerStats.entries()) {
+    addMetric(registry, kind, `culvert_worker_${metric}`, help, ["worker"], () =>
+      sources.reactorStats().map((row, worker) => [{ worker: String(worker) }, row[index] ?? 0]),
+    );
+  }
+  return registry;
+}
+
+/** A metric whose values are `rows()` at scrape time; a series that is no longer among them is gone. */
+function addMetric(
+  registry: Registry,
+  kind: "counter" | "gauge",
+  name: string,
+  help: string,
+  labelNames: readonly string[],
+  rows: () => readonly Row[],
+): void {
+  const Metric = kind === "counter" ? Counter : Gauge;
+  new Metric({
+    name,
+    help,
+    labelNames,
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [labels, value] of rows()) this.inc(labels, value);
+    },
+  });
+}

@@ -1,0 +1,41 @@
+// What each worker's reactor counts about itself: the statistics row that native writes, in the order of `enum Stat` in
+// native/reactor/layout.h (a test compares the two), and the metric that each becomes.
+
+export interface WorkerStat {
+  /** The enumerator without its `kStat`. */
+  readonly stat: string;
+  /** Prefixed with `culvert_worker_`. */
+  readonly metric: string;
+  readonly kind: "counter" | "gauge";
+  readonly help: string;
+}
+
+export const workerStats: readonly WorkerStat[] = [
+  counter("Turns", "turns_total", "Turns of the reactor: calls from the event loop with something to do"),
+  counter("Rounds", "rounds_total", "Rounds of the reactor: looks at epoll with one call into TypeScript each"),
+  counter("Events", "events_total", "Events handed to TypeScript"),
+  counter("Commands", "commands_total", "Commands executed for TypeScript"),
+  counter("Accepted", "accepted_total", "Connections accepted"),
+  counter("HandedOver", "handed_over_total", "Accepted connections handed to a less loaded worker"),
+  gauge("OpenConnections", "open_connections", "Sockets open now, both sides of every connection"),
+  gauge("BlocksInUse", "blocks_in_use", "Blocks of 16 KiB in use now"),
+  gauge("BlocksPeak", "blocks_peak", "Most blocks ever in use at once"),
+  counter(
+    "StaleHandles",
+    "stale_handles_total",
+    "Commands refused because their handle was of an earlier generation: a defect if it grows",
+  ),
+  counter("StarvedReads", "starved_reads_total", "Reads put off because no block was free"),
+  counter("AcceptErrors", "accept_errors_total", "Accepts that failed: out of descriptors or memory"),
+  counter("MissingOriginals", "missing_originals_total", "Accepted connections without an original destination"),
+  counter("BytesRead", "read_bytes_total", "Bytes read from sockets"),
+  counter("BytesWritten", "written_bytes_total", "Bytes written to sockets"),
+];
+
+function counter(stat: string, metric: string, help: string): WorkerStat {
+  return { stat, metric, kind: "counter", help };
+}
+
+function gauge(stat: string, metric: string, help: string): WorkerStat {
+  return { stat, metric, kind: "gauge", help };
+}
