@@ -4,7 +4,6 @@
 // and executed when the turn's handlers have returned (outside a turn: in a microtask), so what one turn writes to one
 // connection leaves in one system call.
 
-import { type Fd, type NativeReactor, native, type ReactorOptions } from "./native.ts";
 import {
   acceptedHasOriginal,
   acceptedRecords,
@@ -14,6 +13,7 @@ import {
   event,
   recordWords,
 } from "./layout.ts";
+import { type Fd, type NativeReactor, native, type ReactorOptions } from "./native.ts";
 
 /** An IPv6 or v4-mapped address as four 32-bit words (signed), most significant first, and a port. */
 export interface SocketWords {

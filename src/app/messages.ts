@@ -1,0 +1,43 @@
+// What the main thread and its workers say to each other. Messages in one direction keep their order.
+
+import type { MeshSnapshot } from "../mesh/snapshot.ts";
+import type { ProxiedPod } from "../proxy/context.ts";
+import type { ProxyListener } from "../proxy/worker-proxy.ts";
+import type { Fd } from "../runtime/native.ts";
+
+/** A worker's `workerData`. */
+export interface WorkerSettings {
+  readonly worker: number;
+  readonly blocks: number;
+  readonly poison: boolean;
+  /** createCounters of telemetry/counters.ts. */
+  readonly counters: SharedArrayBuffer;
+  /** The worker's row of native statistics (runtime/layout.ts). */
+  readonly stats: Float64Array;
+  readonly connectTimeoutMs: number;
+  readonly logsConnections: boolean;
+  /** Throw when the first connection is accepted. */
+  readonly throwsForTest: boolean;
+}
+
+export type ToWorker =
+  | { readonly type: "snapshot"; readonly snapshot: MeshSnapshot }
+  | {
+      readonly type: "addPod";
+      readonly pod: ProxiedPod;
+      readonly listeners: readonly ProxyListener[];
+      readonly originalDestinationMap: Fd;
+    }
+  | { readonly type: "removePod"; readonly podId: number }
+  /** Answer when no stream is open. */
+  | { readonly type: "drain" }
+  /** Reset what is open. */
+  | { readonly type: "abort" }
+  | { readonly type: "stop" };
+
+export type FromWorker =
+  | { readonly type: "started" }
+  | { readonly type: "podAdded"; readonly podId: number }
+  | { readonly type: "podRemoved"; readonly podId: number }
+  | { readonly type: "drained" }
+  | { readonly type: "log"; readonly lines: string };

@@ -1,0 +1,132 @@
+// One node's Culvert: reads the mesh file, starts the workers, captures the pods, answers on the admin socket, drains.
+
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { startAdmin } from "../admin/admin-server.ts";
+import { loadMeshFile } from "../discovery/file-source.ts";
+import type { NodeConfig } from "../discovery/node-config.ts";
+import { Capture } from "../kernel/capture.ts";
+import { enterProxyCgroup, findCgroupRoot } from "../kernel/cgroup.ts";
+import { reactorStats } from "../runtime/layout.ts";
+import { bpfObjectsPath, native } from "../runtime/native.ts";
+import { createCounters } from "../telemetry/counters.ts";
+import { createLogger, openLogOutput } from "../telemetry/log.ts";
+import { buildRegistry } from "../telemetry/metrics.ts";
+import type { WorkerSettings } from "./messages.ts";
+import { Pods } from "./pods.ts";
+import { WorkerPool } from "./worker-pool.ts";
+
+/** 64 MiB of 16 KiB blocks per worker; pages that were never needed are never touched. */
+const blocksPerWorker = 4096;
+/** More rarely helps one node: the kernel's work for a connection is spread over all CPUs anyway. */
+const maxDefaultWorkers = 4;
+
+export interface NodeOptions {
+  readonly configPath: string;
+  readonly version: string;
+}
+
+/** Runs until SIGTERM or SIGINT has drained it; rejects when it cannot start. A second signal ends it at once. */
+export async function runNode({ configPath, version }: NodeOptions): Promise<void> {
+  const { node, snapshot, pods: localPods } = loadMeshFile(configPath);
+  native.hardenProcess();
+  const output = openLogOutput();
+  const log = createLogger(node.logLevel, output);
+
+  await using cleanup = new AsyncDisposableStack();
+  const proxyCgroup = node.cgroups.proxy ?? join(findCgroupRoot(), `culvert-${node.name}`);
+  const cgroup = enterProxyCgroup(proxyCgroup);
+  cleanup.defer(() => cgroup.leave());
+  const capture = cleanup.use(
+    Capture.start({ objectsPath: bpfObjectsPath, podsCgroup: node.cgroups.pods, proxyCgroup }),
+  );
+  const destinations = [...snapshot.workloads, ...snapshot.services].flatMap((each) => each.addresses);
+  capture.setDestinations(destinations, node.podCidrs);
+
+  const settings = workerSettings(node);
+  const workers = await WorkerPool.start(settings, {
+    onLog: (lines) => output.write(lines),
+    onFailure(worker, err) {
+      log.fatal({ worker, err }, "worker failed");
+      output.flushSync();
+      capture.close(); // first: new connections pass unproxied from here on
+      cgroup.leave();
+      process.exit(1);
+    },
+  });
+  cleanup.defer(() => workers.stop());
+  workers.tell({ type: "snapshot", snapshot });
+
+  const pods = new Pods(capture, workers, log);
+  let notReady = "starting";
+  const registry = buildRegistry({
+    counters: settings[0]!.counters,
+    workers: settings.length,
+    reactorStats: () => settings.map((each) => each.stats),
+    captureReasons: () => capture.reasonCounts(),
+    meshVersion: () => snapshot.version,
+    podsEnrolled: () => pods.count,
+    version,
+  });
+  const admin = await startAdmin({
+    socket: node.admin.socket,
+    address: node.admin.address,
+    metrics: () => registry.metrics(),
+    readiness: () => ({ ready: notReady === "", reason: notReady }),
+  });
+  cleanup.defer(() => admin.close());
+
+  const stopSignal = nextStopSignal();
+  let failed = 0;
+  for (const pod of localPods) if (!(await pods.enroll(pod))) failed++;
+  notReady = "";
+  log.info({ node: node.name, pods: pods.count, failed, workers: workers.size, version: snapshot.version }, "ready");
+
+  const signal = await stopSignal;
+  notReady = "draining";
+  log.info({ signal, timeoutSeconds: node.drainTimeoutMs / 1000 }, "draining");
+  await pods.withdrawAll();
+  await drainStreams(workers, node.drainTimeoutMs, () => log.warn("drain time is over; open connections are reset"));
+  await cleanup.disposeAsync();
+  log.info("stopped");
+  output.flushSync();
+}
+
+function workerSettings(node: NodeConfig): WorkerSettings[] {
+  const count = node.workers ?? Math.min(maxDefaultWorkers, availableParallelism());
+  const counters = createCounters(count);
+  const isTest = process.env.NODE_ENV === "test";
+  return Array.from({ length: count }, (_, worker) => ({
+    worker,
+    blocks: blocksPerWorker,
+    poison: isTest,
+    counters,
+    stats: new Float64Array(new SharedArrayBuffer(reactorStats.length * Float64Array.BYTES_PER_ELEMENT)),
+    connectTimeoutMs: node.connectTimeoutMs,
+    logsConnections: node.logLevel === "debug" || node.logLevel === "info",
+    throwsForTest: isTest && process.env.CULVERT_TEST_THROW === String(worker),
+  }));
+}
+
+/** Resolves with the first of SIGTERM and SIGINT; the second one ends the process (nothing is left behind: the kernel closes all). */
+function nextStopSignal(): Promise<NodeJS.Signals> {
+  const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>();
+  let isStopping = false;
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.on(signal, () => {
+      if (isStopping) process.exit(1);
+      isStopping = true;
+      resolve(signal);
+    });
+  }
+  return promise;
+}
+
+async function drainStreams(workers: WorkerPool, timeoutMs: number, onTimeout: () => void): Promise<void> {
+  const timer = setTimeout(() => {
+    onTimeout();
+    workers.tell({ type: "abort" });
+  }, timeoutMs);
+  await workers.drain();
+  clearTimeout(timer);
+}

@@ -1,0 +1,70 @@
+// Enrolling and withdrawing this node's pods: the kernel's part and the workers' part in the order that leaves no gap.
+//
+//   enroll:    listeners in the pod ── all workers accept from them ── hooks armed (one map write)
+//   withdraw:  hooks disarmed (one map delete) ── handshakes under way end ── accept queues served ── listeners closed
+
+import { setTimeout as delay } from "node:timers/promises";
+import type { LocalPod } from "../discovery/node-config.ts";
+import type { Capture, PreparedPod } from "../kernel/capture.ts";
+import type { Logger } from "../telemetry/log.ts";
+import type { WorkerPool } from "./worker-pool.ts";
+
+/** A connection that the hooks diverted before they were disarmed reaches the accept queue within this: it never leaves the machine. */
+const handshakeGraceMs = 50;
+
+export class Pods {
+  readonly #capture: Capture;
+  readonly #workers: WorkerPool;
+  readonly #log: Logger;
+  readonly #enrolled: Map<string, PreparedPod>;
+  #nextListener: number;
+
+  constructor(capture: Capture, workers: WorkerPool, log: Logger) {
+    this.#capture = capture;
+    this.#workers = workers;
+    this.#log = log;
+    this.#enrolled = new Map();
+    this.#nextListener = 1;
+  }
+
+  get count(): number {
+    return this.#enrolled.size;
+  }
+
+  /** False when the pod cannot be enrolled: its traffic passes as without Culvert, and the log says why. */
+  async enroll(pod: LocalPod): Promise<boolean> {
+    let prepared: PreparedPod | undefined;
+    try {
+      prepared = this.#capture.prepare(pod);
+      await this.#workers.addPod({
+        type: "addPod",
+        pod: { id: prepared.id, name: pod.name, netns: prepared.netns },
+        listeners: prepared.listeners.map(({ direction, fd }) => ({ id: this.#nextListener++, direction, fd })),
+        originalDestinationMap: this.#capture.originalDestinationMap,
+      });
+      this.#capture.arm(prepared);
+    } catch (err) {
+      this.#log.error({ pod: pod.name, netns: pod.netnsPath, err }, "pod not enrolled; its traffic passes unproxied");
+      if (prepared !== undefined) await this.#retire(prepared);
+      return false;
+    }
+    this.#enrolled.set(pod.name, prepared);
+    this.#log.debug({ pod: pod.name, id: prepared.id }, "pod enrolled");
+    return true;
+  }
+
+  /** Open streams go on; new connections pass unproxied. */
+  async withdrawAll(): Promise<void> {
+    const pods = [...this.#enrolled.values()];
+    this.#enrolled.clear();
+    for (const pod of pods) this.#capture.disarm(pod);
+    if (pods.length > 0) await delay(handshakeGraceMs);
+    await Promise.all(pods.map((pod) => this.#retire(pod)));
+  }
+
+  async #retire(pod: PreparedPod): Promise<void> {
+    this.#capture.disarm(pod);
+    await this.#workers.removePod(pod.id);
+    this.#capture.release(pod);
+  }
+}

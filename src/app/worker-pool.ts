@@ -1,0 +1,98 @@
+// The workers as the main thread sees them: start, tell all, wait until all have answered.
+
+import { Worker } from "node:worker_threads";
+import type { FromWorker, ToWorker, WorkerSettings } from "./messages.ts";
+
+// tsc rewrites imports, not URLs: the same line serves src/ and dist/.
+const entry = new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js", import.meta.url);
+
+export interface WorkerPoolEvents {
+  /** Access-log lines, formatted. */
+  onLog(lines: string): void;
+  /** A worker threw or ended unasked. The process must end: its connections are gone already. */
+  onFailure(worker: number, error: unknown): void;
+}
+
+export class WorkerPool {
+  readonly #workers: Worker[];
+  readonly #waiting: { readonly answer: string; readonly left: Set<number>; readonly resolve: () => void }[];
+  readonly #events: WorkerPoolEvents;
+  #isStopping: boolean;
+
+  private constructor(settings: readonly WorkerSettings[], events: WorkerPoolEvents) {
+    this.#events = events;
+    this.#waiting = [];
+    this.#isStopping = false;
+    this.#workers = settings.map((each) => this.#spawn(each));
+  }
+
+  /** Resolves when every worker has started. */
+  static async start(settings: readonly WorkerSettings[], events: WorkerPoolEvents): Promise<WorkerPool> {
+    const pool = new WorkerPool(settings, events);
+    await pool.#answered("started");
+    return pool;
+  }
+
+  get size(): number {
+    return this.#workers.length;
+  }
+
+  tell(message: ToWorker): void {
+    for (const worker of this.#workers) worker.postMessage(message);
+  }
+
+  async addPod(message: Extract<ToWorker, { type: "addPod" }>): Promise<void> {
+    this.tell(message);
+    await this.#answered(`podAdded ${message.pod.id}`);
+  }
+
+  async removePod(podId: number): Promise<void> {
+    this.tell({ type: "removePod", podId });
+    await this.#answered(`podRemoved ${podId}`);
+  }
+
+  /** Resolves when no stream is open. */
+  async drain(): Promise<void> {
+    this.tell({ type: "drain" });
+    await this.#answered("drained");
+  }
+
+  /** Resolves when all have ended. What they logged was handed over before. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    const ended = this.#workers.map((worker) => new Promise((resolve) => worker.once("exit", resolve)));
+    this.tell({ type: "stop" });
+    await Promise.all(ended);
+  }
+
+  #spawn(settings: WorkerSettings): Worker {
+    const worker = new Worker(entry, { workerData: settings, name: `culvert-${settings.worker}` });
+    worker.on("message", (message: FromWorker) => this.#receive(settings.worker, message));
+    worker.on("error", (error) => this.#events.onFailure(settings.worker, error));
+    worker.on("exit", (code) => {
+      if (!this.#isStopping) this.#events.onFailure(settings.worker, new Error(`worker ended with code ${code}`));
+    });
+    return worker;
+  }
+
+  #receive(worker: number, message: FromWorker): void {
+    if (message.type === "log") {
+      this.#events.onLog(message.lines);
+      return;
+    }
+    const answer = "podId" in message ? `${message.type} ${message.podId}` : message.type;
+    for (const [i, waiting] of this.#waiting.entries()) {
+      if (waiting.answer !== answer || !waiting.left.delete(worker)) continue;
+      if (waiting.left.size > 0) return;
+      this.#waiting.splice(i, 1);
+      waiting.resolve();
+      return;
+    }
+  }
+
+  #answered(answer: string): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiting.push({ answer, left: new Set(this.#workers.keys()), resolve });
+    return promise;
+  }
+}

@@ -1,0 +1,55 @@
+// A worker thread: a reactor, a proxy on it, and the main thread's messages. An exception anywhere here ends the process
+// (node.ts): a worker in an unknown state must not carry traffic, and new connections pass unproxied.
+
+import { parentPort, workerData } from "node:worker_threads";
+import { WorkerProxy } from "../proxy/worker-proxy.ts";
+import { Reactor } from "../runtime/reactor.ts";
+import { WorkerCounters } from "../telemetry/counters.ts";
+import { LineBatch } from "../telemetry/log.ts";
+import type { FromWorker, ToWorker, WorkerSettings } from "./messages.ts";
+
+const settings = workerData as WorkerSettings;
+const port = parentPort!;
+const post = (message: FromWorker) => port.postMessage(message);
+
+const log = new LineBatch((lines) => post({ type: "log", lines }));
+const reactor = new Reactor(settings);
+const proxy = new WorkerProxy({
+  reactor,
+  counters: new WorkerCounters(settings.counters, settings.worker),
+  connectTimeoutMs: settings.connectTimeoutMs,
+  random: Math.random,
+  now: settings.throwsForTest ? throwForTest : Date.now,
+  logConnection: settings.logsConnections ? (line) => log.add(line) : undefined,
+});
+
+port.on("message", (message: ToWorker) => {
+  switch (message.type) {
+    case "snapshot":
+      proxy.setSnapshot(message.snapshot);
+      break;
+    case "addPod":
+      proxy.addPod(message.pod, message.listeners, message.originalDestinationMap);
+      post({ type: "podAdded", podId: message.pod.id });
+      break;
+    case "removePod":
+      proxy.removePod(message.podId, () => post({ type: "podRemoved", podId: message.podId }));
+      break;
+    case "drain":
+      proxy.whenIdle(() => post({ type: "drained" }));
+      break;
+    case "abort":
+      proxy.abortStreams();
+      break;
+    case "stop":
+      log.flush();
+      reactor.close();
+      port.close();
+      break;
+  }
+});
+post({ type: "started" });
+
+function throwForTest(): never {
+  throw new Error(`worker ${settings.worker}: thrown for a test, as CULVERT_TEST_THROW asked`);
+}

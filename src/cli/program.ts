@@ -1,0 +1,34 @@
+// The `culvert` command: arguments in, exit code out. Errors of the user are told in words, without a stack.
+
+import { Command } from "commander";
+import { runNode } from "../app/node.ts";
+import { CulvertError } from "../telemetry/errors.ts";
+
+export function createProgram(version: string): Command {
+  const program = new Command("culvert")
+    .description("An eBPF-assisted, per-node service-mesh proxy.")
+    .version(version)
+    .showHelpAfterError("(add --help for what there is)");
+  program
+    .command("node")
+    .description("Run this node's proxy: capture its pods' connections and carry them. SIGTERM drains it.")
+    .requiredOption("-c, --config <file>", "the mesh file: node, workloads, services (README: mesh.yaml)")
+    .addHelpText(
+      "after",
+      `
+Needs root (or CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN), cgroup v2 and Linux 5.10 or newer.
+Logs JSON lines to standard output: "ready" when every pod is captured, then one line per connection.
+Metrics and readiness: curl --unix-socket /run/culvert/<node>.sock http://localhost/metrics (or /ready).
+Exit codes: 0 drained, 1 could not start or failed.`,
+    )
+    .action((options: { config: string }) => runNode({ configPath: options.config, version }));
+  return program;
+}
+
+/** What a user sees of an error that ended the command. */
+export function explain(error: unknown): string {
+  if (error instanceof CulvertError) return `culvert: ${error.message}`;
+  // The addon's errors say what was attempted, why it failed and what to do.
+  if (error instanceof Error && "errno" in error) return `culvert: ${error.message}`;
+  return `culvert: unexpected: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
+}

@@ -1,0 +1,56 @@
+// The one place where what the kernel said of a connection becomes a result and a sentence.
+
+import { constants } from "node:os";
+import { getSystemErrorMessage } from "node:util";
+import type { Result } from "../telemetry/counters.ts";
+import { describeError } from "../telemetry/errors.ts";
+import { formatSocketWords } from "./address-text.ts";
+import type { Stream } from "./stream.ts";
+
+const { errno } = constants;
+
+const results = new Map<number, Result>([
+  [errno.ECONNREFUSED, "refused"],
+  [errno.ETIMEDOUT, "timeout"],
+  [errno.EHOSTUNREACH, "unreachable"],
+  [errno.ENETUNREACH, "unreachable"],
+  [errno.ENETDOWN, "unreachable"],
+  [errno.ECONNRESET, "reset"],
+  [errno.EPIPE, "reset"],
+  [errno.ECONNABORTED, "reset"],
+  [errno.EMFILE, "limit"],
+  [errno.ENFILE, "limit"],
+  [errno.ENOMEM, "limit"],
+  [errno.ENOBUFS, "limit"],
+  [errno.EADDRNOTAVAIL, "limit"],
+]);
+
+export function resultOfErrno(code: number): Result {
+  return results.get(code) ?? "error";
+}
+
+/** What the access log says of a stream that did not end well. `endpoint`: the text of where it went. */
+export function describeFailure(
+  stream: Stream,
+  service: string | undefined,
+  endpoint: string | undefined,
+  connectTimeoutMs: number,
+): string {
+  const source = formatSocketWords(stream.source);
+  const to = endpoint ?? formatSocketWords(stream.original);
+  const reason = stream.errno === 0 ? "closed by the proxy" : getSystemErrorMessage(-stream.errno);
+  switch (stream.result) {
+    case "no_endpoint":
+      return describeError("NO_ENDPOINT", { service: service ?? to });
+    case "refused":
+      return describeError("CONNECT_REFUSED", { endpoint: to });
+    case "timeout":
+      return describeError("CONNECT_TIMEOUT", { endpoint: to, milliseconds: connectTimeoutMs });
+    case "limit":
+      return describeError("LIMIT_REACHED", { source, resource: reason });
+    case "reset":
+      return describeError("CONNECTION_RESET", { source, endpoint: to, side: stream.resetBy });
+    default:
+      return describeError("CONNECT_UNREACHABLE", { endpoint: to, reason });
+  }
+}

@@ -1,0 +1,37 @@
+// What a worker's streams share. One per worker; the fields change only between turns.
+
+import type { MeshIndex } from "../mesh/mesh-index.ts";
+import type { Fd } from "../runtime/native.ts";
+import type { Reactor } from "../runtime/reactor.ts";
+import type { WorkerCounters } from "../telemetry/counters.ts";
+import type { Stream } from "./stream.ts";
+
+export interface ProxyContext {
+  readonly reactor: Reactor;
+  readonly counters: WorkerCounters;
+  readonly connectTimeoutMs: number;
+  /** Numbers in [0, 1). */
+  readonly random: () => number;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Takes one line per connection; undefined: not wanted. */
+  readonly logConnection: ((line: string) => void) | undefined;
+  /** The newest snapshot's. */
+  index: MeshIndex;
+  /** The node that this process serves. */
+  node: string;
+  /** What is open. */
+  readonly streams: Set<Stream>;
+  /** Called when the last one has closed. */
+  onIdle: () => void;
+}
+
+/** A captured pod, as a worker knows it. */
+export interface ProxiedPod {
+  /** The pod_id of BPF maps. */
+  readonly id: number;
+  /** `namespace/name` of its workload. */
+  readonly name: string;
+  /** Where sockets on its behalf are made. */
+  readonly netns: Fd;
+}

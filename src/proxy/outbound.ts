@@ -1,0 +1,60 @@
+// The outbound pipeline: a pod connects out.
+//
+//   captured connection -> original destination -> service | workload | unknown -> balance -> same node or plain -> stream
+
+import { pickP2c } from "../mesh/balance.ts";
+import { labelOf } from "../mesh/snapshot.ts";
+import type { Accepted, Acceptor, Connection, ConnectionHandler } from "../runtime/reactor.ts";
+import { socketWordsOf } from "./address-text.ts";
+import type { ProxiedPod, ProxyContext } from "./context.ts";
+import { Stream } from "./stream.ts";
+
+export class Outbound implements Acceptor {
+  readonly #context: ProxyContext;
+  readonly #pod: ProxiedPod;
+
+  constructor(context: ProxyContext, pod: ProxiedPod) {
+    this.#context = context;
+    this.#pod = pod;
+  }
+
+  onAccepted(connection: Connection, accepted: Accepted): ConnectionHandler {
+    const context = this.#context;
+    // The reactor resets connections to the outbound port that have no record.
+    const original = accepted.original!;
+    const stream = new Stream(context, "outbound", this.#pod, connection, accepted.peer, original);
+    const { w0, w1, w2, w3, port } = original;
+
+    const service = context.index.serviceAt(w0, w1, w2, w3, port);
+    if (service !== undefined) {
+      // Fewest open connections of two: opaque streams last, so what is open is what weighs.
+      const endpoint = pickP2c(service.endpoints, context.random);
+      if (endpoint === undefined) {
+        stream.refuseService(service.name);
+        return connection.handler;
+      }
+      stream.connect({
+        service: service.name,
+        endpoint,
+        label: endpoint.label,
+        destination: socketWordsOf(endpoint.address, endpoint.port),
+        // From the client's namespace straight to the endpoint: one hop, and the server sees the pod's own address.
+        netns: this.#pod.netns,
+        transport: endpoint.workload.node === context.node ? "local" : "plain",
+      });
+      return connection.handler;
+    }
+
+    // A workload dialled itself, a port its service does not declare, an address of a pod CIDR not learned yet: as dialled.
+    const workload = context.index.workloadAt(w0, w1, w2, w3);
+    stream.connect({
+      service: undefined,
+      endpoint: undefined,
+      label: workload === undefined ? undefined : labelOf(workload),
+      destination: original,
+      netns: this.#pod.netns,
+      transport: workload?.node === context.node ? "local" : "plain",
+    });
+    return connection.handler;
+  }
+}

@@ -1,0 +1,230 @@
+// Hot: runs per chunk; nothing is allocated; measured by `npm run bench -- tcp`.
+//
+// An opaque stream: a captured connection (downstream), the one made for it (upstream), and what goes between them.
+//
+//   accepted, paused ── upstream connected ──> relaying ── FIN both ways ──> closed: ok
+//          └── connecting failed ──> RST downstream: refused, timeout, …
+//          relaying ── RST of either ──> what it had sent, then RST to the other: reset
+//
+// Downstream is not read before upstream is connected, so a pod that dials into a void holds no blocks.
+// FIN stays FIN: half-closed streams go on for as long as the applications want.
+
+import type { Endpoint } from "../mesh/mesh-index.ts";
+import type { Fd } from "../runtime/native.ts";
+import type { Connection, ConnectionHandler, SocketWords } from "../runtime/reactor.ts";
+import { type ConnectionRecord, formatConnectionLine } from "../telemetry/access-log.ts";
+import type { Direction, Flow, Result } from "../telemetry/counters.ts";
+import { formatSocketWords } from "./address-text.ts";
+import { describeFailure, resultOfErrno } from "./connect-failure.ts";
+import type { ProxiedPod, ProxyContext } from "./context.ts";
+
+/** How long a reset waits for a reader to take what was sent before it. The kernel drops what is still unread then, as without a proxy. */
+const resetLingerMs = 1_000;
+
+/** Where a stream goes, as the pipelines decide. */
+export interface Route {
+  readonly service: string | undefined;
+  /** The endpoint to count for balancing; undefined when the destination was dialled itself. */
+  readonly endpoint: Endpoint | undefined;
+  /** For the log: `namespace/name` of the workload, if it is known. */
+  readonly label: string | undefined;
+  readonly destination: SocketWords;
+  readonly netns: Fd;
+  readonly transport: ConnectionRecord["transport"];
+}
+
+class Leg implements ConnectionHandler {
+  readonly stream: Stream;
+  readonly flow: Flow;
+  peer: Leg;
+  connection: Connection | undefined;
+  /** Read from this side and handed to the other. */
+  bytes: number;
+  ended: boolean;
+  closed: boolean;
+
+  constructor(stream: Stream, flow: Flow) {
+    this.stream = stream;
+    this.flow = flow;
+    this.peer = this;
+    this.connection = undefined;
+    this.bytes = 0;
+    this.ended = false;
+    this.closed = false;
+  }
+
+  onConnected(): void {
+    this.peer.connection!.resume();
+  }
+
+  onData(connection: Connection, block: number, generation: number, offset: number, length: number): void {
+    const to = this.peer;
+    if (to.closed) {
+      connection.reactor.release(block, generation);
+      return;
+    }
+    this.bytes += length;
+    this.stream.countBytes(this.flow, length);
+    to.connection!.write(block, generation, offset, length, true);
+  }
+
+  onEnd(connection: Connection): void {
+    this.ended = true;
+    const to = this.peer;
+    if (!to.ended) {
+      to.connection!.shutdown();
+      return;
+    }
+    to.connection!.close(0);
+    connection.close(0);
+  }
+
+  onBlocked(): void {
+    this.peer.connection?.pause();
+  }
+
+  onDrained(): void {
+    this.peer.connection?.resume();
+  }
+
+  onClosed(_connection: Connection, errno: number, wasConnected: boolean): void {
+    this.closed = true;
+    this.stream.onLegClosed(this, errno, wasConnected);
+  }
+}
+
+export class Stream {
+  readonly direction: Direction;
+  readonly pod: ProxiedPod;
+  readonly source: SocketWords;
+  readonly original: SocketWords;
+  readonly startedMs: number;
+  route: Route | undefined;
+  result: Result;
+  errno: number;
+  /** Which side's RST ended it. */
+  resetBy: "client" | "server" | "proxy";
+  #service: string | undefined;
+  readonly #context: ProxyContext;
+  readonly #downstream: Leg;
+  readonly #upstream: Leg;
+
+  constructor(
+    context: ProxyContext,
+    direction: Direction,
+    pod: ProxiedPod,
+    downstream: Connection,
+    source: SocketWords,
+    original: SocketWords,
+  ) {
+    this.#context = context;
+    this.direction = direction;
+    this.pod = pod;
+    this.source = source;
+    this.original = original;
+    this.startedMs = context.now();
+    this.route = undefined;
+    this.result = "ok";
+    this.errno = 0;
+    this.resetBy = "proxy";
+    this.#service = undefined;
+    this.#downstream = new Leg(this, "sent");
+    this.#upstream = new Leg(this, "received");
+    this.#downstream.peer = this.#upstream;
+    this.#upstream.peer = this.#downstream;
+    this.#downstream.connection = downstream;
+    downstream.handler = this.#downstream;
+    downstream.pause();
+    context.streams.add(this);
+    context.counters.opened(direction);
+  }
+
+  /** Makes the upstream connection. */
+  connect(route: Route): void {
+    this.route = route;
+    this.#service = route.service;
+    const { destination, netns } = route;
+    const connection = this.#context.reactor.connect(
+      { netns, destination, timeoutMs: this.#context.connectTimeoutMs },
+      this.#upstream,
+    );
+    if (connection === undefined) {
+      this.refuse("limit");
+      return;
+    }
+    if (route.endpoint !== undefined) route.endpoint.openConnections++;
+    this.#upstream.connection = connection;
+  }
+
+  /** RST, because the service has no endpoint. */
+  refuseService(service: string): void {
+    this.#service = service;
+    this.refuse("no_endpoint");
+  }
+
+  /** Ends a stream that has no upstream: RST. */
+  refuse(result: Result): void {
+    this.result = result;
+    this.#upstream.closed = true;
+    this.#downstream.connection!.reset();
+  }
+
+  /** Ends it now, both ways by RST (drain time is over). */
+  abort(): void {
+    this.result = "reset";
+    this.#downstream.connection?.reset();
+    this.#upstream.connection?.reset();
+  }
+
+  countBytes(flow: Flow, count: number): void {
+    this.#context.counters.bytes(this.direction, flow, count);
+  }
+
+  onLegClosed(leg: Leg, errno: number, wasConnected: boolean): void {
+    if (errno !== 0) {
+      if (this.errno === 0) {
+        this.errno = errno;
+        this.result = resultOfErrno(errno);
+        this.resetBy = leg === this.#downstream ? "client" : "server";
+      }
+      if (!leg.peer.closed) {
+        if (wasConnected) leg.peer.connection!.resetAfterQueue(resetLingerMs);
+        else leg.peer.connection!.reset();
+      }
+    }
+    if (leg.peer.closed) this.#finish();
+  }
+
+  #finish(): void {
+    const context = this.#context;
+    if (this.route?.endpoint !== undefined && this.#upstream.connection !== undefined) {
+      this.route.endpoint.openConnections--;
+    }
+    context.counters.closed(this.direction, this.result);
+    context.streams.delete(this);
+    if (context.logConnection !== undefined) context.logConnection(formatConnectionLine(this.#record()));
+    if (context.streams.size === 0) context.onIdle();
+  }
+
+  #record(): ConnectionRecord {
+    const route = this.route;
+    const endpoint = route === undefined ? undefined : formatSocketWords(route.destination);
+    return {
+      direction: this.direction,
+      pod: this.pod.name,
+      source: formatSocketWords(this.source),
+      destination: formatSocketWords(this.original),
+      service: this.#service,
+      endpoint: route?.label === undefined ? endpoint : `${route.label} ${endpoint}`,
+      transport: route?.transport ?? "plain",
+      bytesSent: this.#downstream.bytes,
+      bytesReceived: this.#upstream.bytes,
+      durationMs: this.#context.now() - this.startedMs,
+      result: this.result,
+      error:
+        this.result === "ok"
+          ? undefined
+          : describeFailure(this, this.#service, endpoint, this.#context.connectTimeoutMs),
+    };
+  }
+}

@@ -1,0 +1,90 @@
+// A worker's proxy: listeners of pods on one side, the snapshot's index on the other, streams in between.
+// A new snapshot counts for new connections; what is open goes on as it was decided.
+
+import { MeshIndex } from "../mesh/mesh-index.ts";
+import type { MeshSnapshot } from "../mesh/snapshot.ts";
+import type { Fd } from "../runtime/native.ts";
+import type { Reactor } from "../runtime/reactor.ts";
+import type { Direction, WorkerCounters } from "../telemetry/counters.ts";
+import type { ProxiedPod, ProxyContext } from "./context.ts";
+import { Inbound } from "./inbound.ts";
+import { Outbound } from "./outbound.ts";
+
+export interface WorkerProxyOptions {
+  readonly reactor: Reactor;
+  readonly counters: WorkerCounters;
+  readonly connectTimeoutMs: number;
+  readonly random: () => number;
+  readonly now: () => number;
+  readonly logConnection: ((line: string) => void) | undefined;
+}
+
+/** A listening socket in a pod; shared by all workers, owned by the main thread. */
+export interface ProxyListener {
+  /** Never used for another listener. */
+  readonly id: number;
+  readonly direction: Direction;
+  readonly fd: Fd;
+}
+
+const emptySnapshot: MeshSnapshot = { version: 0, node: "", workloads: [], services: [] };
+/** What an unlisten has accepted is handled in the turn after it; a timer of the reactor fires later than that. */
+const oneTurnMs = 1;
+
+export class WorkerProxy {
+  readonly #context: ProxyContext;
+  readonly #pods: Map<number, { readonly pod: ProxiedPod; readonly listeners: readonly ProxyListener[] }>;
+
+  constructor(options: WorkerProxyOptions) {
+    this.#context = { ...options, index: new MeshIndex(emptySnapshot), node: "", streams: new Set(), onIdle: () => {} };
+    this.#pods = new Map();
+  }
+
+  setSnapshot(snapshot: MeshSnapshot): void {
+    this.#context.index = new MeshIndex(snapshot, this.#context.index);
+    this.#context.node = snapshot.node;
+  }
+
+  addPod(pod: ProxiedPod, listeners: readonly ProxyListener[], originalDestinationMap: Fd): void {
+    this.#pods.set(pod.id, { pod, listeners });
+    const outbound = new Outbound(this.#context, pod);
+    const inbound = new Inbound(this.#context, pod);
+    const { reactor } = this.#context;
+    for (const { id, direction, fd } of listeners) {
+      if (direction === "outbound") reactor.listen(fd, id, originalDestinationMap, outbound);
+      else reactor.listen(fd, id, undefined, inbound);
+    }
+    reactor.flush();
+  }
+
+  /**
+   * Serves what waits in the pod's accept queues, then accepts no more. `onRemoved`: the listeners and the namespace's
+   * descriptor are not used any more. Open streams go on.
+   */
+  removePod(podId: number, onRemoved: () => void): void {
+    const entry = this.#pods.get(podId);
+    this.#pods.delete(podId);
+    const { reactor } = this.#context;
+    for (const listener of entry?.listeners ?? []) reactor.unlisten(listener.id);
+    reactor.setTimer(oneTurnMs, () => {
+      if (entry !== undefined) reactor.forgetNetns(entry.pod.netns);
+      onRemoved();
+    });
+  }
+
+  get openStreams(): number {
+    return this.#context.streams.size;
+  }
+
+  /** Calls back when no stream is open, at once if none is. */
+  whenIdle(callback: () => void): void {
+    this.#context.onIdle = callback;
+    if (this.openStreams === 0) callback();
+  }
+
+  /** Resets what is open. */
+  abortStreams(): void {
+    for (const stream of this.#context.streams) stream.abort();
+    this.#context.reactor.flush();
+  }
+}
