@@ -1,10 +1,11 @@
-// Load generator and server of the macro benchmarks: one thread, one epoll set, no dependency; a process is one or the
-// other.
-//   load serve  ECHO_PORT SINK_PORT                      echoes on one port, swallows on the other; prints "ready"
-//   load closed OPTIONS TARGET…   request/response, every connection sends its next message when the answer is there
-//   load rate   OPTIONS TARGET…   the same at a fixed rate; times count from when a message was due, so a stall is not
-//   hidden load bulk   OPTIONS TARGET    one stream, one way; the sink's own count of bytes ends the measurement load
-//   connect OPTIONS TARGET…  connect, one message there and back, close (the client first), again
+// Load generator and server of the macro benchmarks: one thread, one epoll set, no dependency.
+//
+//   load serve ECHO_PORT SINK_PORT   echoes on one port, swallows on the other; prints "ready"
+//   load closed OPTIONS TARGET...    a connection sends its next message when the answer is there
+//   load rate OPTIONS TARGET...      a fixed rate; times count from when a message was due, so a stall is not hidden
+//   load bulk OPTIONS TARGET         one stream, one way; the sink's own count of bytes ends the measurement
+//   load connect OPTIONS TARGET...   connect, one message there and back, close (the client first), again
+//
 // Prints one JSON object. Every error is counted by name, none is hidden; CPU times are those of the measured window.
 #include <cstdlib>
 #include <cstring>
