@@ -24,8 +24,8 @@ export const errorTable = {
   CONFIG_INVALID: {
     source: "config",
     retry: "never",
-    template: "{count} in {path}:\n{problems}",
-    hint: "nothing was changed; correct the file and start again",
+    template: "load {path}: {problems}",
+    hint: "nothing was changed; correct the file and try again",
   },
   ADMIN_SOCKET_IN_USE: {
     source: "config",

@@ -1,0 +1,173 @@
+// The kinds of value that mesh.yaml is made of, as valibot schemas that yield what the rest of Culvert wants (an IpAddress,
+// not its text) and whose messages say what is wrong and what to write instead.
+
+import * as v from "valibot";
+import {
+  type Cidr,
+  formatCidr,
+  type IpAddress,
+  networkAddress,
+  parseAddress,
+  parseCidr,
+  sameAddress,
+  unroutableKind,
+} from "../mesh/address.ts";
+import { nearest } from "./nearest.ts";
+
+/** Why a value is refused. */
+class Refusal {
+  readonly why: string;
+  constructor(why: string) {
+    this.why = why;
+  }
+}
+
+/** A scalar. `wanted` completes "write …"; `read` yields undefined, or a Refusal that knows more, for what it cannot use. */
+function field<T>(wanted: string, read: (input: unknown) => T | Refusal | undefined) {
+  return v.pipe(
+    v.unknown(),
+    v.rawTransform<unknown, T>(({ dataset, addIssue, NEVER }) => {
+      const input = dataset.value;
+      const value = read(input);
+      if (value !== undefined && !(value instanceof Refusal)) return value;
+      const why = value instanceof Refusal ? `${describe(input)} ${value.why}` : misfit(input);
+      addIssue({ message: `${why}; write ${wanted}` });
+      return NEVER;
+    }),
+    v.description(wanted),
+  );
+}
+
+function misfit(input: unknown): string {
+  return input === null ? "there is no value" : `${describe(input)} does not fit here`;
+}
+
+function describe(input: unknown): string {
+  if (Array.isArray(input)) return "a list";
+  if (typeof input === "object" && input !== null) return "a mapping";
+  return JSON.stringify(input) ?? String(input);
+}
+
+/** A mapping with exactly these keys; every unknown one is reported, which valibot's strictObject does for the first only. */
+export function record<const E extends v.ObjectEntries>(entries: E) {
+  const known = Object.keys(entries);
+  const schema = v.looseObject(entries, (issue) => {
+    const key = issue.path?.at(-1)?.key;
+    if (issue.path?.at(-1)?.origin !== "key" || typeof key !== "string") {
+      return `${misfit(issue.input)}; write a mapping of ${known.join(", ")}`;
+    }
+    const entry = entries[key];
+    const wanted = entry === undefined ? undefined : v.getDescription(entry as v.GenericSchema);
+    return `is missing; write ${wanted ?? "it"}`;
+  });
+  return v.pipe(
+    schema,
+    v.rawCheck(({ dataset, addIssue }) => {
+      const input = dataset.value;
+      if (typeof input !== "object" || input === null) return;
+      for (const [key, value] of Object.entries(input)) {
+        if (known.includes(key)) continue;
+        const meant = nearest(key, known);
+        const hint = meant === undefined ? `write one of ${known.join(", ")}, or nothing` : `did you mean ${meant}?`;
+        addIssue({
+          message: `is no key known here; ${hint}`,
+          path: [{ type: "object", origin: "key", input: input as Record<string, unknown>, key, value }],
+        });
+      }
+    }),
+  );
+}
+
+/** `what` is the plural of the items. */
+export function list<const S extends v.GenericSchema>(item: S, what: string) {
+  const wanted = `a list of ${what}`;
+  return v.pipe(
+    v.array(item, ({ input }) => `${misfit(input)}; write ${wanted}`),
+    v.description(wanted),
+  );
+}
+
+/** A list with at least one item. */
+export function someOf<const S extends v.GenericSchema>(item: S, what: string) {
+  return v.pipe(list(item, what), v.minLength(1, `is empty; write at least one of ${what}`));
+}
+
+const namePattern = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
+
+/** As in Kubernetes (RFC 1123): names become parts of labels, paths and host names. */
+export function name(example: string) {
+  return field(
+    `a name such as ${example}: lower-case letters, digits, "-" and ".", at most 253, quoted if all digits`,
+    (input) => (typeof input === "string" && namePattern.test(input) ? input : undefined),
+  );
+}
+
+/** `name` or `namespace/name`. */
+export const workloadReference = field("the name of a workload such as web-1 or other-namespace/web-1", (input) =>
+  typeof input === "string" && input.split("/").length <= 2 && input.split("/").every((it) => namePattern.test(it))
+    ? input
+    : undefined,
+);
+
+export const address = field<IpAddress>('an IP address such as 10.244.0.2 or "fd00::2"', (input) => {
+  const parsed = typeof input === "string" ? parseAddress(input) : undefined;
+  const kind = parsed === undefined ? undefined : unroutableKind(parsed);
+  return kind === undefined ? parsed : new Refusal(`is a ${kind} address`);
+});
+
+export const cidr = field<Cidr>('a network such as 10.244.0.0/16 or "fd00::/64"', (input) => {
+  const parsed = typeof input === "string" ? parseCidr(input) : undefined;
+  if (parsed === undefined) return undefined;
+  const network = { address: networkAddress(parsed), prefixLength: parsed.prefixLength };
+  if (!sameAddress(network.address, parsed.address)) {
+    return new Refusal(`has host bits: its network is ${formatCidr(network)}`);
+  }
+  return network;
+});
+
+/** Linux paths without surprises: absolute, no "." or ".." or empty parts. */
+export function absolutePath(example: string) {
+  return field(`an absolute path such as ${example}`, (input) =>
+    typeof input === "string" && /^(\/(?!\.{1,2}(\/|$))[^/\0]+)+$/.test(input) ? input : undefined,
+  );
+}
+
+export function wholeNumber(min: number, max: number) {
+  return field(`a whole number from ${min} to ${max}`, (input) =>
+    Number.isInteger(input) && (input as number) >= min && (input as number) <= max ? (input as number) : undefined,
+  );
+}
+
+export const port = wholeNumber(1, 65535);
+
+export const portRange = field('a port such as 5432 or a range such as "8000-8100"', (input) => {
+  const match = /^([0-9]{1,5})(?:-([0-9]{1,5}))?$/.exec(
+    typeof input === "number" ? String(input) : typeof input === "string" ? input : "",
+  );
+  if (match === null) return undefined;
+  const from = Number(match[1]);
+  const to = Number(match[2] ?? match[1]);
+  if (from < 1 || to > 65535) return new Refusal("is outside 1 to 65535");
+  return from <= to ? { from, to } : new Refusal("runs backwards");
+});
+
+/** Seconds in the file, milliseconds in the program. */
+export function seconds(min: number, max: number) {
+  return field(`a number of seconds from ${min} to ${max}`, (input) =>
+    typeof input === "number" && input >= min && input <= max ? Math.round(input * 1000) : undefined,
+  );
+}
+
+/** An IP address of this machine and a port. */
+export const socketAddress = field('an IP address and a port such as "127.0.0.1:9901" or "[::1]:9901"', (input) => {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):([0-9]{1,5})$/.exec(typeof input === "string" ? input : "");
+  const host = match?.[1] ?? match?.[2];
+  const parsed = host === undefined ? undefined : parseAddress(host);
+  const number = Number(match?.[3]);
+  if (host === undefined || parsed === undefined || number < 1 || number > 65535) return undefined;
+  return { host, port: number };
+});
+
+export function oneOf<const T extends string>(...words: readonly T[]) {
+  return field(`one of ${words.join(", ")}`, (input) => words.find((word) => word === input));
+}

@@ -1,0 +1,118 @@
+// The shape of mesh.yaml: what may stand where, defaults, and what each value becomes. What must agree between different
+// places (names, addresses, references) is checked by mesh-references.ts.
+
+import * as v from "valibot";
+import {
+  absolutePath,
+  address,
+  cidr,
+  list,
+  name,
+  oneOf,
+  port,
+  portRange,
+  record,
+  seconds,
+  socketAddress,
+  someOf,
+  wholeNumber,
+  workloadReference,
+} from "./fields.ts";
+import type { NodeConfig, OptOut } from "./node-config.ts";
+
+/** Rules per pod, and pod CIDRs, that fit into the BPF maps. */
+const maxOptOutRules = 16;
+const maxPodCidrs = 16;
+/** sun_path of sockaddr_un, without the terminating zero. */
+const maxSocketPathBytes = 107;
+
+const node = v.pipe(
+  record({
+    name: name("a"),
+    cgroups: record({
+      pods: absolutePath("/sys/fs/cgroup/kubepods.slice"),
+      proxy: v.optional(absolutePath("/sys/fs/cgroup/culvert")),
+    }),
+    workers: v.optional(wholeNumber(1, 64)),
+    podCidrs: v.optional(
+      v.pipe(list(cidr, "networks"), v.maxLength(maxPodCidrs, `has more than ${maxPodCidrs} networks; join some`)),
+      [],
+    ),
+    admin: v.optional(
+      record({ socket: v.optional(absolutePath("/run/culvert/a.sock")), address: v.optional(socketAddress) }),
+      {},
+    ),
+    drainTimeoutSeconds: v.optional(seconds(0, 3600), 30),
+    connectTimeoutSeconds: v.optional(seconds(0.1, 300), 5),
+    log: v.optional(record({ level: v.optional(oneOf("debug", "info", "warn", "error"), "info") }), {}),
+  }),
+  v.transform(
+    (it): NodeConfig => ({
+      name: it.name,
+      cgroups: { pods: it.cgroups.pods, proxy: it.cgroups.proxy },
+      workers: it.workers,
+      podCidrs: it.podCidrs,
+      admin: { socket: it.admin.socket ?? `/run/culvert/${it.name}.sock`, address: it.admin.address },
+      drainTimeoutMs: it.drainTimeoutSeconds,
+      connectTimeoutMs: it.connectTimeoutSeconds,
+      logLevel: it.log.level,
+    }),
+  ),
+  v.check(
+    ({ admin }) => Buffer.byteLength(admin.socket) <= maxSocketPathBytes,
+    ({ input }) =>
+      `the admin socket's path ${input.admin.socket} is too long for Linux; set node.admin.socket to one of at most ${maxSocketPathBytes} bytes`,
+  ),
+);
+
+const optOut = v.pipe(
+  record({ ports: v.optional(someOf(portRange, "ports")), cidr: v.optional(cidr) }),
+  v.check(
+    (it) => it.ports !== undefined || it.cidr !== undefined,
+    'says neither ports nor cidr; write ports: ["1-65535"] to opt out of everything',
+  ),
+  v.transform((it): OptOut => ({ address: it.cidr, ports: it.ports ?? [] })),
+);
+const optOuts = v.optional(record({ optOut: v.optional(list(optOut, "rules {ports, cidr}"), []) }), {});
+
+const capture = v.pipe(
+  record({ outbound: optOuts, inbound: optOuts }),
+  v.transform((it) => ({ outbound: it.outbound.optOut, inbound: it.inbound.optOut })),
+  // A rule is kept once per port range.
+  v.check(
+    ({ outbound, inbound }) =>
+      [...outbound, ...inbound].reduce((sum, it) => sum + Math.max(it.ports.length, 1), 0) <= maxOptOutRules,
+    `has more than ${maxOptOutRules} opt-out rules, each port or range counted; join ranges or networks`,
+  ),
+);
+
+const defaultNamespace = v.optional(name("default"), "default");
+
+const workload = record({
+  name: name("web-1"),
+  namespace: defaultNamespace,
+  node: name("a"),
+  addresses: someOf(address, "the pod's IP addresses"),
+  netns: v.optional(absolutePath("/run/netns/web-1")),
+  capture: v.optional(capture, {}),
+});
+
+const servicePort = v.pipe(
+  record({ port, targetPort: v.optional(port) }),
+  v.transform((it) => ({ port: it.port, targetPort: it.targetPort ?? it.port })),
+);
+
+const service = record({
+  name: name("web"),
+  namespace: defaultNamespace,
+  addresses: someOf(address, "the service's IP addresses"),
+  ports: someOf(servicePort, "ports such as {port: 80, targetPort: 8080}"),
+  endpoints: list(workloadReference, "names of workloads"),
+});
+
+export const meshDocument = record({
+  node,
+  workloads: v.optional(list(workload, "workloads"), []),
+  services: v.optional(list(service, "services"), []),
+});
+export type MeshDocument = v.InferOutput<typeof meshDocument>;
