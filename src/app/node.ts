@@ -7,7 +7,7 @@ import { loadMeshFile } from "../discovery/file-source.ts";
 import type { NodeConfig } from "../discovery/node-config.ts";
 import { Capture } from "../kernel/capture.ts";
 import { enterProxyCgroup, findCgroupRoot } from "../kernel/cgroup.ts";
-import { reactorStats } from "../runtime/layout.ts";
+import { statCount } from "../runtime/layout.ts";
 import { bpfObjectsPath, native } from "../runtime/native.ts";
 import { createCounters } from "../telemetry/counters.ts";
 import { createLogger, openLogOutput } from "../telemetry/log.ts";
@@ -101,7 +101,7 @@ function workerSettings(node: NodeConfig): WorkerSettings[] {
     blocks: blocksPerWorker,
     poison: isTest,
     counters,
-    stats: new Float64Array(new SharedArrayBuffer(reactorStats.length * Float64Array.BYTES_PER_ELEMENT)),
+    stats: new Float64Array(new SharedArrayBuffer(statCount * Float64Array.BYTES_PER_ELEMENT)),
     connectTimeoutMs: node.connectTimeoutMs,
     logsConnections: node.logLevel === "debug" || node.logLevel === "info",
     throwsForTest: isTest && process.env.CULVERT_TEST_THROW === String(worker),

@@ -72,7 +72,7 @@ export interface ReactorOptions {
   worker: number;
   /** Overwrites freed blocks with 0xdb (test builds). */
   poison: boolean;
-  /** Written by native, one element per `stat` of layout.ts; may lie in a SharedArrayBuffer. */
+  /** Written by native, `statCount` elements (layout.ts); may lie in a SharedArrayBuffer. */
   stats: Float64Array;
 }
 

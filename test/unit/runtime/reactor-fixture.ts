@@ -1,0 +1,114 @@
+// A reactor with a listener on loopback and a handler that records what it is told; node:net is the other side.
+
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { statCount } from "../../../src/runtime/layout.ts";
+import { type Fd, native } from "../../../src/runtime/native.ts";
+import { type Accepted, type Connection, type ConnectionHandler, Reactor } from "../../../src/runtime/reactor.ts";
+
+export const ownNetns: Fd = native.netns("open", { path: "/proc/self/ns/net" }).netns;
+export const stat = { handedOver: 5, openConnections: 6, blocksInUse: 7, staleHandles: 9, starvedReads: 10 } as const;
+
+let nextPort = 20_000 + (process.pid % 10_000);
+
+/** A listener on a free port of 127.0.0.1. */
+export function listenOnLoopback(backlog = 128): { fd: Fd; port: number } {
+  for (;;) {
+    const port = nextPort++;
+    try {
+      return { ...native.netns("listen", { netns: ownNetns, address: "127.0.0.1", port, backlog }), port };
+    } catch (error) {
+      if ((error as { errno?: string }).errno !== "EADDRINUSE") throw error;
+    }
+  }
+}
+
+export function loopback(port: number) {
+  return { w0: 0, w1: 0, w2: 0xffff, w3: 0x7f000001, port };
+}
+
+/** Keeps what it is told as words; bytes are released. Override what a test needs. */
+export class Recorder implements ConnectionHandler {
+  readonly told: string[] = [];
+  readonly #waiting: { word: string; resolve: () => void }[] = [];
+
+  onConnected(_connection: Connection): void {
+    this.tell("connected");
+  }
+  onData(connection: Connection, block: number, generation: number, _offset: number, _length: number): void {
+    this.tell("data");
+    connection.reactor.release(block, generation);
+  }
+  onEnd(_connection: Connection): void {
+    this.tell("end");
+  }
+  onBlocked(_connection: Connection): void {
+    this.tell("blocked");
+  }
+  onDrained(_connection: Connection): void {
+    this.tell("drained");
+  }
+  onClosed(_connection: Connection, errno: number, wasConnected: boolean): void {
+    this.tell(`closed ${errno} ${wasConnected}`);
+  }
+
+  tell(word: string): void {
+    this.told.push(word);
+    for (const waiting of this.#waiting.filter((each) => word.startsWith(each.word))) waiting.resolve();
+  }
+
+  /** Resolves when a word that begins so has been told. */
+  async hears(word: string): Promise<void> {
+    if (this.told.some((each) => each.startsWith(word))) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiting.push({ word, resolve });
+    await promise;
+  }
+}
+
+export class ReactorFixture implements Disposable {
+  readonly stats: Float64Array;
+  readonly reactor: Reactor;
+  readonly port: number;
+  readonly fd: Fd;
+  readonly #accepted: { connection: Connection; accepted: Accepted }[] = [];
+  #onAccepted: (() => void) | undefined;
+
+  /** `handlerFor` is asked for every accepted connection. */
+  constructor(handlerFor: () => ConnectionHandler, { blocks = 64, worker = 0, shared = listenOnLoopback() } = {}) {
+    this.stats = new Float64Array(new SharedArrayBuffer(statCount * 8));
+    this.reactor = new Reactor({ blocks, worker, poison: true, stats: this.stats });
+    this.fd = shared.fd;
+    this.port = shared.port;
+    this.reactor.listen(this.fd, 1, undefined, {
+      onAccepted: (connection, accepted) => {
+        this.#accepted.push({ connection, accepted });
+        this.#onAccepted?.();
+        return handlerFor();
+      },
+    });
+    this.reactor.flush();
+  }
+
+  get accepted(): readonly Connection[] {
+    return this.#accepted.map(({ connection }) => connection);
+  }
+
+  /** The `count`-th accepted connection, when it is there. */
+  async acceptedConnection(count = 1): Promise<Connection> {
+    while (this.#accepted.length < count) await new Promise<void>((resolve) => (this.#onAccepted = resolve));
+    return this.#accepted[count - 1]!.connection;
+  }
+
+  async dial(): Promise<Socket> {
+    const socket = connect({ port: this.port, host: "127.0.0.1", allowHalfOpen: true });
+    socket.on("error", () => {});
+    await once(socket, "connect");
+    return socket;
+  }
+
+  [Symbol.dispose](): void {
+    this.reactor.close();
+    native.netns("close", { fd: this.fd });
+  }
+}
