@@ -1,0 +1,161 @@
+// On the pods' cgroup: judges every connect() of an enrolled pod, and turns those that the mesh has an interest in
+// towards the proxy's listener in the same namespace. Anything that stands in the way passes: this hook never fails a
+// connect. connect6 also serves v4-mapped destinations, which connect4 never sees.
+#include "judge.h"
+
+#define SOCK_STREAM 1
+#define IPPROTO_TCP 6
+
+static __always_inline bool is_of_interest(const struct address *destination) {
+  if (bpf_map_lookup_elem(&destinations, destination)) return true;
+  __u32 key = 0;
+  const struct networks *networks = bpf_map_lookup_elem(&pod_cidrs, &key);
+  if (!networks) return false;
+  for (__u32 i = 0; i < MAX_POD_CIDRS; i++) {
+    if (i >= networks->count) break;
+    if (is_in(&networks->list[i], destination)) return true;
+  }
+  return false;
+}
+
+// Whether the listener that `rewritten` would reach is the proxy's: not that of a program which took the port while the
+// proxy was away.
+static __always_inline bool proxy_listens(struct bpf_sock_addr *ctx, const struct address *source,
+                                          const struct address *rewritten) {
+  struct bpf_sock_tuple tuple = {};
+  struct bpf_sock *listener;
+  if (is_ipv4(rewritten)) {
+    tuple.ipv4.saddr = source->words[3];
+    tuple.ipv4.daddr = rewritten->words[3];
+    tuple.ipv4.dport = bpf_htons(MESH_PORT_OUTBOUND);
+    listener = bpf_sk_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+  } else {
+    __builtin_memcpy(tuple.ipv6.saddr, source, sizeof(*source));
+    __builtin_memcpy(tuple.ipv6.daddr, rewritten, sizeof(*rewritten));
+    tuple.ipv6.dport = bpf_htons(MESH_PORT_OUTBOUND);
+    listener = bpf_sk_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+  }
+  if (!listener) return false;
+  bool is_proxys = listener->state == BPF_TCP_LISTEN && bpf_sk_storage_get(&proxy_sockets, listener, 0, 0);
+  bpf_sk_release(listener);
+  return is_proxys;
+}
+
+// One remote address for all would leave 28,000 source ports, and those of closed connections sit in TIME_WAIT. IPv4
+// has 127.77/16 to spread over.
+static __always_inline void choose_rewritten(const struct address *destination, __be16 port,
+                                             struct address *rewritten) {
+  if (is_ipv4(destination)) {
+    __u32 hash = (bpf_ntohl(destination->words[3]) ^ ((__u32)port << 8)) * 0x9e3779b1;
+    rewritten->words[2] = V4_MAPPED;
+    rewritten->words[3] = bpf_htonl(0x7f4d0000 | hash >> 16);
+  } else {
+    rewritten->words[3] = bpf_htonl(1);
+  }
+}
+
+static __always_inline long bind_source(struct bpf_sock_addr *ctx, const struct address *source) {
+  if (ctx->user_family == AF_INET) {
+    struct sockaddr_in {
+      __u16 family;
+      __be16 port;
+      __be32 address;
+      __u64 zero;
+    } address = {.family = AF_INET, .address = source->words[3]};
+    return bpf_bind(ctx, (struct sockaddr *)&address, sizeof(address));
+  }
+  struct sockaddr_in6 {
+    __u16 family;
+    __be16 port;
+    __be32 flow;
+    struct address address;
+    __u32 scope;
+  } address = {.family = AF_INET6, .address = *source};
+  return bpf_bind(ctx, (struct sockaddr *)&address, sizeof(address));
+}
+
+// Returns the reason; when it is CAPTURED_OUTBOUND, the caller writes `rewritten` and the outbound port to the context.
+// `bound` is the application's own choice of source address, unspecified if it made none.
+static __always_inline __u32 judge(struct bpf_sock_addr *ctx, const struct address *destination, __be16 port,
+                                   const struct address *bound, struct address *rewritten) {
+  __u64 cookie = bpf_get_netns_cookie(ctx);
+  const struct pod *pod = bpf_map_lookup_elem(&pods, &cookie);
+  if (!pod) return REASON_PASS_NOT_ENROLLED;
+  if (ctx->type != SOCK_STREAM || ctx->protocol != IPPROTO_TCP) return REASON_PASS_NOT_STREAM;
+  struct bpf_sock *socket = ctx->sk;
+  if (!socket) return REASON_PASS_NOT_STREAM;
+  if (bpf_sk_storage_get(&proxy_sockets, socket, 0, 0)) return REASON_PASS_PROXY;
+  if (is_loopback(destination) || (!is_unspecified(bound) && is_loopback(bound))) return REASON_PASS_LOOPBACK;
+  if (belongs_to(destination, pod->pod_id)) return REASON_PASS_SELF;
+  if (socket->bound_dev_if) return REASON_PASS_BOUND_TO_DEVICE;
+  if (!is_of_interest(destination)) return REASON_PASS_NO_INTEREST;
+  if (is_opted_out(pod->pod_id, OPT_OUT_OUTBOUND, destination, bpf_ntohs(port))) return REASON_PASS_OPTED_OUT;
+
+  struct address source = is_unspecified(bound) ? is_ipv4(destination) ? pod->ip4 : pod->ip6 : *bound;
+  if (is_unspecified(&source)) return REASON_PASS_NO_SOURCE;
+  bool is_port_bound = is_unspecified(bound) && socket->src_port;
+  // A socket that is bound to a port only cannot be bound again. Towards the pod's own address the kernel chooses that
+  // same address as the source.
+  if (is_port_bound)
+    *rewritten = source;
+  else
+    choose_rewritten(destination, port, rewritten);
+  if (!proxy_listens(ctx, &source, rewritten)) return REASON_PASS_NO_LISTENER;
+
+  struct captured_socket *captured = bpf_sk_storage_get(&captured_sockets, socket, 0, BPF_SK_STORAGE_GET_F_CREATE);
+  if (!captured) return REASON_PASS_NO_MEMORY;
+  captured->original = *destination;
+  captured->original_port = port;
+  captured->rewritten = *rewritten;
+  captured->rewritten_port = bpf_htons(MESH_PORT_OUTBOUND);
+  captured->pod_id = pod->pod_id;
+  // Port 0: chosen in connect(), where a port in TIME_WAIT towards another remote counts as free.
+  if (is_unspecified(bound) && !is_port_bound && bind_source(ctx, &source)) {
+    bpf_sk_storage_delete(&captured_sockets, socket);
+    return REASON_PASS_BIND_FAILED;
+  }
+  return REASON_CAPTURED_OUTBOUND;
+}
+
+SEC("cgroup/connect4")
+int culvert_connect4(struct bpf_sock_addr *ctx) {
+  struct address destination = {{0, 0, V4_MAPPED, ctx->user_ip4}};
+  struct address bound = {};
+  struct address rewritten = {};
+  struct bpf_sock *socket = ctx->sk;
+  if (socket && socket->src_ip4) {
+    bound.words[2] = V4_MAPPED;
+    bound.words[3] = socket->src_ip4;
+  }
+  __u32 reason = judge(ctx, &destination, (__be16)ctx->user_port, &bound, &rewritten);
+  count(reason);
+  if (reason == REASON_CAPTURED_OUTBOUND) {
+    ctx->user_ip4 = rewritten.words[3];
+    ctx->user_port = bpf_htons(MESH_PORT_OUTBOUND);
+  }
+  return 1;
+}
+
+SEC("cgroup/connect6")
+int culvert_connect6(struct bpf_sock_addr *ctx) {
+  struct address destination = {{ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3]}};
+  struct address bound = {};
+  struct address rewritten = {};
+  struct bpf_sock *socket = ctx->sk;
+  if (socket) {
+    bound.words[0] = socket->src_ip6[0];
+    bound.words[1] = socket->src_ip6[1];
+    bound.words[2] = socket->src_ip6[2];
+    bound.words[3] = socket->src_ip6[3];
+  }
+  __u32 reason = judge(ctx, &destination, (__be16)ctx->user_port, &bound, &rewritten);
+  count(reason);
+  if (reason == REASON_CAPTURED_OUTBOUND) {
+    ctx->user_ip6[0] = rewritten.words[0];
+    ctx->user_ip6[1] = rewritten.words[1];
+    ctx->user_ip6[2] = rewritten.words[2];
+    ctx->user_ip6[3] = rewritten.words[3];
+    ctx->user_port = bpf_htons(MESH_PORT_OUTBOUND);
+  }
+  return 1;
+}

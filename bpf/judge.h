@@ -1,0 +1,63 @@
+// Small questions that several programs ask.
+#pragma once
+
+#include "maps.h"
+
+#include <bpf/bpf_endian.h>
+#include <stdbool.h>
+
+#define AF_INET 2
+#define AF_INET6 10
+#define V4_MAPPED bpf_htonl(0xffff)
+
+static __always_inline void count(__u32 reason) {
+  __u64 *counter = bpf_map_lookup_elem(&reasons, &reason);
+  if (counter) *counter += 1; // its own per CPU
+}
+
+static __always_inline bool is_ipv4(const struct address *address) {
+  return address->words[0] == 0 && address->words[1] == 0 && address->words[2] == V4_MAPPED;
+}
+
+// The unspecified address too: connecting to it reaches this host.
+static __always_inline bool is_loopback(const struct address *address) {
+  if (is_ipv4(address))
+    return (address->words[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000) || !address->words[3];
+  return (address->words[0] | address->words[1] | address->words[2]) == 0 && (address->words[3] & ~bpf_htonl(1)) == 0;
+}
+
+static __always_inline bool is_unspecified(const struct address *address) {
+  return (address->words[0] | address->words[1] | address->words[2] | address->words[3]) == 0;
+}
+
+static __always_inline bool is_same(const struct address *a, const struct address *b) {
+  return ((a->words[0] ^ b->words[0]) | (a->words[1] ^ b->words[1]) | (a->words[2] ^ b->words[2]) |
+          (a->words[3] ^ b->words[3])) == 0;
+}
+
+static __always_inline bool is_in(const struct network *network, const struct address *address) {
+  __u32 difference = 0;
+  for (int i = 0; i < 4; i++)
+    difference |= (address->words[i] ^ network->address.words[i]) & network->mask.words[i];
+  return difference == 0;
+}
+
+static __always_inline bool belongs_to(const struct address *address, __u32 pod_id) {
+  const __u32 *owner = bpf_map_lookup_elem(&pod_by_address, address);
+  return owner && *owner == pod_id;
+}
+
+static __always_inline bool is_opted_out(__u32 pod_id, __u32 direction, const struct address *address, __u16 port) {
+  const struct opt_outs *rules = bpf_map_lookup_elem(&opt_outs, &pod_id);
+  if (!rules) return false;
+  for (__u32 i = 0; i < MAX_OPT_OUTS; i++) {
+    const struct opt_out *rule = &rules->list[i];
+    if (i >= rules->count) break;
+    if (rule->direction == direction && port >= rule->port_low && port <= rule->port_high &&
+        is_in(&rule->network, address))
+      return true;
+  }
+  return false;
+}
+
+char LICENSE[] SEC("license") = "Apache-2.0";

@@ -1,0 +1,101 @@
+// The maps. The loader makes one map of those that have the same name in several objects. Hashes are not preallocated:
+// a replaced or deleted element then stays intact until its readers have left, so a judgement never mixes two pods.
+#pragma once
+
+#include "reasons.h"
+#include "structs.h"
+
+#include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
+
+// Enrolled pods by netns cookie. Presence arms outbound capture.
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, MAX_PODS);
+  __type(key, __u64);
+  __type(value, struct pod);
+} pods SEC(".maps");
+
+// pod_id of each address of an enrolled pod. Presence arms inbound capture.
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, MAX_PODS * 4);
+  __type(key, struct address);
+  __type(value, __u32);
+} pod_by_address SEC(".maps");
+
+// By pod_id; absent when the pod has none.
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, MAX_PODS);
+  __type(key, __u32);
+  __type(value, struct opt_outs);
+} opt_outs SEC(".maps");
+
+// Addresses of interest: services and workloads. The value means nothing.
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, 262144);
+  __type(key, struct address);
+  __type(value, __u32);
+} destinations SEC(".maps");
+
+// Networks of interest, under key 0: a hash, because an element of an array is overwritten under its readers.
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct networks);
+} pod_cidrs SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, int);
+  __type(value, struct captured_socket);
+} captured_sockets SEC(".maps");
+
+// Sockets that a process in the proxy's cgroup created: an identity that, unlike a mark, cannot be forged.
+struct {
+  __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, int);
+  __type(value, struct proxy_socket);
+} proxy_sockets SEC(".maps");
+
+// Written before the SYN leaves, taken by the proxy when it accepts. A miss there means: reset, never guess.
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, 65536);
+  __type(key, struct tuple);
+  __type(value, struct original_destination);
+} original_destination SEC(".maps");
+
+// The proxy's own connections, which must not be captured again where they arrive.
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, 65536);
+  __type(key, struct tuple);
+  __type(value, struct bypass);
+} bypass SEC(".maps");
+
+// Inbound listeners at pod_id * 2 + (is IPv6). No program is attached, ever: its sockets stay ordinary ones.
+struct {
+  __uint(type, BPF_MAP_TYPE_SOCKMAP);
+  __uint(max_entries, MAX_PODS * 2);
+  __type(key, __u32);
+  __type(value, __u64);
+} listeners SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, REASON_COUNT);
+  __type(key, __u32);
+  __type(value, __u64);
+} reasons SEC(".maps");

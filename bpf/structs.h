@@ -1,0 +1,99 @@
+// What the maps hold: shared with src/kernel/layout.ts and native/reactor/original_destination.cc. Addresses are 16
+// bytes, IPv4 in its v4-mapped form, and addresses and ports are in network order unless a comment says otherwise.
+#pragma once
+
+#include <linux/types.h>
+
+#define MESH_PORT_OUTBOUND 15001
+#define MESH_PORT_INBOUND 15006
+#define MESH_PORT_TUNNEL 15008
+
+#define MAX_PODS 4096
+#define MAX_OPT_OUTS 16
+#define MAX_POD_CIDRS 16
+
+struct address {
+  __be32 words[4];
+};
+_Static_assert(sizeof(struct address) == 16, "layout");
+
+// A connection as the side that connects sees it.
+struct tuple {
+  struct address source;
+  struct address destination;
+  __be16 source_port;
+  __be16 destination_port;
+  __u32 zero;
+};
+_Static_assert(sizeof(struct tuple) == 40, "layout");
+
+struct original_destination {
+  struct address address;
+  __be16 port;
+  __u16 family; // of the application's socket: AF_INET6 for v4-mapped destinations
+  __u32 pod_id;
+  __u64 time_ns; // CLOCK_MONOTONIC
+};
+_Static_assert(sizeof(struct original_destination) == 32, "layout");
+
+struct bypass {
+  __u64 time_ns; // CLOCK_MONOTONIC
+};
+_Static_assert(sizeof(struct bypass) == 8, "layout");
+
+struct pod {
+  __u32 pod_id;
+  __u32 zero;
+  struct address ip4; // all zero: the pod has none
+  struct address ip6;
+};
+_Static_assert(sizeof(struct pod) == 40, "layout");
+
+// Masks instead of prefix lengths: the programs then need no shift by a variable.
+struct network {
+  struct address address;
+  struct address mask;
+};
+_Static_assert(sizeof(struct network) == 32, "layout");
+
+struct networks {
+  __u32 count;
+  __u32 zero;
+  struct network list[MAX_POD_CIDRS];
+};
+_Static_assert(sizeof(struct networks) == 520, "layout");
+
+#define OPT_OUT_OUTBOUND 1
+#define OPT_OUT_INBOUND 2
+
+// Outbound rules speak of the destination's address and port, inbound ones of the client's address and the pod's port.
+struct opt_out {
+  struct network network;
+  __u16 port_low; // host order, both ends included
+  __u16 port_high;
+  __u32 direction;
+};
+_Static_assert(sizeof(struct opt_out) == 40, "layout");
+
+struct opt_outs {
+  __u32 count;
+  __u32 zero;
+  struct opt_out list[MAX_OPT_OUTS];
+};
+_Static_assert(sizeof(struct opt_outs) == 648, "layout");
+
+// Kept with a captured socket: what the application dialled, and what it was rewritten to. A socket may connect again
+// after a failure, to something that is passed: `rewritten` tells whether `original` still speaks of its peer.
+struct captured_socket {
+  struct address original;
+  struct address rewritten;
+  __be16 original_port;
+  __be16 rewritten_port;
+  __u32 pod_id;
+};
+_Static_assert(sizeof(struct captured_socket) == 40, "layout");
+
+struct proxy_socket {
+  __u64 netns_cookie;
+};
+_Static_assert(sizeof(struct proxy_socket) == 8, "layout");
