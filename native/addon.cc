@@ -1,4 +1,5 @@
 // The addon's entry: what it exports is declared, and documented, in src/runtime/native.ts.
+#include "bpf/bpf_napi.h"
 #include "netns/netns_napi.h"
 #include "reactor/reactor_napi.h"
 
@@ -17,6 +18,7 @@ Napi::Value HardenProcess(const Napi::CallbackInfo &info) {
 }
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  exports.Set("bpf", Napi::Function::New(env, BpfCall, "bpf"));
   exports.Set("netns", Napi::Function::New(env, NetnsCall, "netns"));
   exports.Set("Reactor", DefineReactor(env));
   exports.Set("hardenProcess", Napi::Function::New(env, HardenProcess, "hardenProcess"));
