@@ -48,32 +48,34 @@ function describe(input: unknown): string {
   return JSON.stringify(input) ?? String(input);
 }
 
-/** A mapping with exactly these keys; every unknown one is reported, which valibot's strictObject does for the first only. */
+/**
+ * A mapping with exactly these keys. valibot's own schemas take a list for a mapping, report only the first unknown key and
+ * overlook some (`constructor`), so that part is done here.
+ */
 export function record<const E extends v.ObjectEntries>(entries: E) {
   const known = Object.keys(entries);
-  const schema = v.looseObject(entries, (issue) => {
-    const key = issue.path?.at(-1)?.key;
-    if (issue.path?.at(-1)?.origin !== "key" || typeof key !== "string") {
-      return `${misfit(issue.input)}; write a mapping of ${known.join(", ")}`;
-    }
-    const entry = entries[key];
-    const wanted = entry === undefined ? undefined : v.getDescription(entry as v.GenericSchema);
-    return `is missing; write ${wanted ?? "it"}`;
+  const values = v.object(entries, ({ path }) => {
+    const entry = entries[String(path?.at(-1)?.key)] as v.GenericSchema | undefined;
+    return `is missing; write ${(entry && v.getDescription(entry)) ?? "a mapping"}`;
   });
   return v.pipe(
-    schema,
-    v.rawCheck(({ dataset, addIssue }) => {
-      const input = dataset.value;
-      if (typeof input !== "object" || input === null) return;
+    v.unknown(),
+    v.rawTransform<unknown, v.InferOutput<typeof values>>(({ dataset: { value: input }, addIssue, NEVER }) => {
+      if (typeof input !== "object" || input === null || Array.isArray(input)) {
+        addIssue({ message: `${misfit(input)}; write a mapping of ${known.join(", ")}` });
+        return NEVER;
+      }
       for (const [key, value] of Object.entries(input)) {
         if (known.includes(key)) continue;
         const meant = nearest(key, known);
         const hint = meant === undefined ? `write one of ${known.join(", ")}, or nothing` : `did you mean ${meant}?`;
-        addIssue({
-          message: `is no key known here; ${hint}`,
-          path: [{ type: "object", origin: "key", input: input as Record<string, unknown>, key, value }],
-        });
+        const place = { type: "object", origin: "key", input: input as Record<string, unknown>, key, value } as const;
+        addIssue({ message: `is no key known here; ${hint}`, path: [place] });
       }
+      const parsed = v.safeParse(values, input);
+      for (const { message, path } of parsed.issues ?? [])
+        addIssue(path === undefined ? { message } : { message, path });
+      return parsed.success ? parsed.output : NEVER;
     }),
   );
 }
@@ -103,10 +105,14 @@ export function name(example: string) {
 }
 
 /** `name` or `namespace/name`. */
+export function isWorkloadReference(input: unknown): input is string {
+  if (typeof input !== "string") return false;
+  const parts = input.split("/");
+  return parts.length <= 2 && parts.every((it) => namePattern.test(it));
+}
+
 export const workloadReference = field("the name of a workload such as web-1 or other-namespace/web-1", (input) =>
-  typeof input === "string" && input.split("/").length <= 2 && input.split("/").every((it) => namePattern.test(it))
-    ? input
-    : undefined,
+  isWorkloadReference(input) ? input : undefined,
 );
 
 export const address = field<IpAddress>('an IP address such as 10.244.0.2 or "fd00::2"', (input) => {
@@ -125,12 +131,26 @@ export const cidr = field<Cidr>('a network such as 10.244.0.0/16 or "fd00::/64"'
   return network;
 });
 
-/** Linux paths without surprises: absolute, no "." or ".." or empty parts. */
+/** Without surprises: no "." or ".." and no empty part. */
+const pathPattern = /^(\/(?!\.{1,2}(\/|$))[^/\0]+)+$/;
+
 export function absolutePath(example: string) {
   return field(`an absolute path such as ${example}`, (input) =>
-    typeof input === "string" && /^(\/(?!\.{1,2}(\/|$))[^/\0]+)+$/.test(input) ? input : undefined,
+    typeof input === "string" && pathPattern.test(input) ? input : undefined,
   );
 }
+
+/** sun_path of sockaddr_un, without its terminating zero. */
+const maxSocketPathBytes = 107;
+
+export function fitsSocketPath(path: string): boolean {
+  return Buffer.byteLength(path) <= maxSocketPathBytes;
+}
+
+export const socketPath = field(`an absolute path of at most ${maxSocketPathBytes} bytes`, (input) => {
+  if (typeof input !== "string" || !pathPattern.test(input)) return undefined;
+  return fitsSocketPath(input) ? input : new Refusal("is too long for a socket");
+});
 
 export function wholeNumber(min: number, max: number) {
   return field(`a whole number from ${min} to ${max}`, (input) =>

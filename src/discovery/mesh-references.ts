@@ -2,6 +2,7 @@
 // shape (mesh-schema.ts reports that), so that both kinds of mistake are reported together.
 
 import { formatAddress, parseAddress } from "../mesh/address.ts";
+import { isWorkloadReference } from "./fields.ts";
 import { nearest } from "./nearest.ts";
 import { type DocumentPath, formatPath } from "./yaml-source.ts";
 
@@ -53,7 +54,7 @@ export function checkReferences(document: unknown, report: Report): void {
 function checkEndpoints(service: Entry, labels: ReadonlySet<string>, report: Report): void {
   const claims: Claim[] = [];
   for (const [i, text] of items(service.value.endpoints).entries()) {
-    if (typeof text !== "string") continue;
+    if (!isWorkloadReference(text)) continue;
     const label = resolveLabel(text, namespaceOf(service.value));
     const path = [...service.path, "endpoints", i];
     claims.push({ key: label, path });

@@ -6,6 +6,7 @@ import {
   absolutePath,
   address,
   cidr,
+  fitsSocketPath,
   list,
   name,
   oneOf,
@@ -14,6 +15,7 @@ import {
   record,
   seconds,
   socketAddress,
+  socketPath,
   someOf,
   wholeNumber,
   workloadReference,
@@ -23,8 +25,10 @@ import type { NodeConfig, OptOut } from "./node-config.ts";
 /** Rules per pod, and pod CIDRs, that fit into the BPF maps. */
 const maxOptOutRules = 16;
 const maxPodCidrs = 16;
-/** sun_path of sockaddr_un, without the terminating zero. */
-const maxSocketPathBytes = 107;
+
+function defaultSocket(nodeName: string): string {
+  return `/run/culvert/${nodeName}.sock`;
+}
 
 const node = v.pipe(
   record({
@@ -38,30 +42,29 @@ const node = v.pipe(
       v.pipe(list(cidr, "networks"), v.maxLength(maxPodCidrs, `has more than ${maxPodCidrs} networks; join some`)),
       [],
     ),
-    admin: v.optional(
-      record({ socket: v.optional(absolutePath("/run/culvert/a.sock")), address: v.optional(socketAddress) }),
-      {},
-    ),
+    admin: v.optional(record({ socket: v.optional(socketPath), address: v.optional(socketAddress) }), {}),
     drainTimeoutSeconds: v.optional(seconds(0, 3600), 30),
     connectTimeoutSeconds: v.optional(seconds(0.1, 300), 5),
     log: v.optional(record({ level: v.optional(oneOf("debug", "info", "warn", "error"), "info") }), {}),
   }),
+  v.forward(
+    v.check(
+      ({ name, admin }) => admin.socket !== undefined || fitsSocketPath(defaultSocket(name)),
+      "is too long for the default admin socket's path; set node.admin.socket",
+    ),
+    ["name"],
+  ),
   v.transform(
     (it): NodeConfig => ({
       name: it.name,
       cgroups: { pods: it.cgroups.pods, proxy: it.cgroups.proxy },
       workers: it.workers,
       podCidrs: it.podCidrs,
-      admin: { socket: it.admin.socket ?? `/run/culvert/${it.name}.sock`, address: it.admin.address },
+      admin: { socket: it.admin.socket ?? defaultSocket(it.name), address: it.admin.address },
       drainTimeoutMs: it.drainTimeoutSeconds,
       connectTimeoutMs: it.connectTimeoutSeconds,
       logLevel: it.log.level,
     }),
-  ),
-  v.check(
-    ({ admin }) => Buffer.byteLength(admin.socket) <= maxSocketPathBytes,
-    ({ input }) =>
-      `the admin socket's path ${input.admin.socket} is too long for Linux; set node.admin.socket to one of at most ${maxSocketPathBytes} bytes`,
   ),
 );
 

@@ -3,8 +3,8 @@
 /** The candidate that `word` most probably is a misspelling of, if one is near enough. */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
-  // A third of the letters wrong is a typo; more is another word.
-  let bestDistance = Math.floor(Math.max(word.length, 3) / 3) + 1;
+  // A third of the letters wrong is a typo; more, or all of them, is another word.
+  let bestDistance = Math.min(Math.max(Math.floor(word.length / 3), 1) + 1, word.length);
   for (const candidate of candidates) {
     if (Math.abs(candidate.length - word.length) >= bestDistance) continue;
     const distance = editDistance(word, candidate);

@@ -1,6 +1,16 @@
 // A YAML 1.2 document that remembers where everything stood, so that whoever checks its values can say line and column.
 
-import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type ParsedNode, parseDocument } from "yaml";
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type ParsedNode,
+  parseDocument,
+  visit,
+} from "yaml";
 import type { ConfigProblem } from "./config-error.ts";
 
 export type DocumentPath = readonly (string | number)[];
@@ -19,13 +29,31 @@ export class YamlSource {
     const problems = [...this.#document.errors, ...this.#document.warnings].map((it) =>
       this.#problemAt(it.pos[0], [], `${lowerFirst(it.message)}; correct the YAML`),
     );
+    visit(this.#document, {
+      Alias: (_, alias) => {
+        if (alias.resolve(this.#document) !== undefined) return;
+        problems.push(
+          this.#problemAt(
+            startOf(alias) ?? 0,
+            [],
+            `alias *${alias.source} refers to nothing above it; correct the YAML`,
+          ),
+        );
+      },
+    });
     this.value = undefined;
     try {
       this.value = this.#document.toJS();
     } catch (error) {
-      // Aliases that multiply beyond reason, or that refer to nothing.
+      // Aliases that multiply beyond reason.
       if (problems.length === 0)
-        problems.push(this.#problemAt(0, [], `${lowerFirst(String(error))}; correct the YAML`));
+        problems.push(
+          this.#problemAt(
+            0,
+            [],
+            `${lowerFirst(error instanceof Error ? error.message : String(error))}; correct the YAML`,
+          ),
+        );
     }
     this.problems = problems;
   }

@@ -1,0 +1,151 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { loadMeshFile, parseMesh } from "../../../src/discovery/file-source.ts";
+import type { OptOut } from "../../../src/discovery/node-config.ts";
+import { formatAddress, formatCidr } from "../../../src/mesh/address.ts";
+import { CulvertError } from "../../../src/telemetry/errors.ts";
+
+const full = `
+node:
+  name: a
+  cgroups: { pods: /sys/fs/cgroup/x/pods, proxy: /sys/fs/cgroup/x/proxy }
+  workers: 2
+  podCidrs: [10.244.0.0/16, "fd00::/64"]
+  admin: { socket: /run/culvert/other.sock, address: "[::1]:9901" }
+  drainTimeoutSeconds: 0
+  connectTimeoutSeconds: 1.5
+  log: { level: debug }
+workloads:
+  - name: web-1
+    node: a
+    addresses: [10.244.0.2, "fd00::2"]
+    netns: /run/netns/web-1
+    capture:
+      outbound: { optOut: [{ ports: [5432, "8000-8100"], cidr: 10.9.0.0/16 }, { cidr: 10.8.0.1 }] }
+      inbound: { optOut: [{ ports: ["22"] }] }
+  - { name: web-2, namespace: other, node: b, addresses: [10.244.1.2], netns: /run/netns/web-1 }
+  - { name: plain, node: a, addresses: [10.244.0.9] }
+  - { name: web-2, node: a, addresses: [10.244.0.3], netns: /run/netns/web-2 }
+services:
+  - name: web
+    addresses: [10.96.0.10, "fd00:96::10"]
+    ports: [{ port: 80, targetPort: 8080 }, { port: 443 }]
+    endpoints: [web-1, other/web-2, web-2]
+  - { name: none, namespace: other, addresses: [10.96.0.11], ports: [{ port: 1 }], endpoints: [] }
+`;
+
+const least = `
+node: { name: a, cgroups: { pods: /sys/fs/cgroup/pods } }
+`;
+
+const shown = (optOuts: readonly OptOut[]) =>
+  optOuts.map(({ address, ports }) => [
+    address === undefined ? "any" : formatCidr(address),
+    ...ports.map(({ from, to }) => `${from}-${to}`),
+  ]);
+
+describe("mesh.yaml", () => {
+  test("gives the node's configuration", () => {
+    const { node } = parseMesh(full, "mesh.yaml");
+    assert.deepEqual(
+      { ...node, podCidrs: node.podCidrs.map(formatCidr) },
+      {
+        name: "a",
+        cgroups: { pods: "/sys/fs/cgroup/x/pods", proxy: "/sys/fs/cgroup/x/proxy" },
+        workers: 2,
+        podCidrs: ["10.244.0.0/16", "fd00::/64"],
+        admin: { socket: "/run/culvert/other.sock", address: { host: "::1", port: 9901 } },
+        drainTimeoutMs: 0,
+        connectTimeoutMs: 1500,
+        logLevel: "debug",
+      },
+    );
+  });
+
+  test("needs little: the rest has defaults", () => {
+    const { node, snapshot, pods } = parseMesh(least, "mesh.yaml");
+    assert.deepEqual(node, {
+      name: "a",
+      cgroups: { pods: "/sys/fs/cgroup/pods", proxy: undefined },
+      workers: undefined,
+      podCidrs: [],
+      admin: { socket: "/run/culvert/a.sock", address: undefined },
+      drainTimeoutMs: 30_000,
+      connectTimeoutMs: 5_000,
+      logLevel: "info",
+    });
+    assert.deepEqual(snapshot, { version: 1, node: "a", workloads: [], services: [] });
+    assert.deepEqual(pods, []);
+  });
+
+  test("gives a snapshot in which services refer to workloads by index, whatever their namespaces", () => {
+    const { snapshot } = parseMesh(full, "mesh.yaml", 3);
+    assert.equal(snapshot.version, 3);
+    assert.deepEqual(
+      snapshot.workloads.map((it) => `${it.namespace}/${it.name} ${it.node} ${it.addresses.map(formatAddress)}`),
+      [
+        "default/web-1 a 10.244.0.2,fd00::2",
+        "other/web-2 b 10.244.1.2",
+        "default/plain a 10.244.0.9",
+        "default/web-2 a 10.244.0.3",
+      ],
+    );
+    assert.deepEqual(
+      snapshot.services.map((it) => [
+        `${it.namespace}/${it.name}`,
+        it.ports,
+        it.endpoints,
+        it.addresses.map(formatAddress),
+      ]),
+      [
+        [
+          "default/web",
+          [
+            { port: 80, targetPort: 8080 },
+            { port: 443, targetPort: 443 },
+          ],
+          [0, 1, 3],
+          ["10.96.0.10", "fd00:96::10"],
+        ],
+        ["other/none", [{ port: 1, targetPort: 1 }], [], ["10.96.0.11"]],
+      ],
+    );
+  });
+
+  test("gives as pods the workloads of this node that have a netns", () => {
+    const { pods } = parseMesh(full, "mesh.yaml");
+    assert.deepEqual(
+      pods.map((it) => [it.workload, it.name, it.netnsPath, it.addresses.map(formatAddress)]),
+      [
+        [0, "default/web-1", "/run/netns/web-1", ["10.244.0.2", "fd00::2"]],
+        [3, "default/web-2", "/run/netns/web-2", ["10.244.0.3"]],
+      ],
+    );
+    assert.deepEqual(shown(pods[0]!.outboundOptOuts), [["10.9.0.0/16", "5432-5432", "8000-8100"], ["10.8.0.1/32"]]);
+    assert.deepEqual(shown(pods[0]!.inboundOptOuts), [["any", "22-22"]]);
+    assert.deepEqual(pods[1]!.outboundOptOuts, []);
+  });
+
+  test("survives the way to a worker", () => {
+    const { snapshot } = parseMesh(full, "mesh.yaml");
+    assert.deepEqual(structuredClone(snapshot), snapshot);
+  });
+
+  test("is read from a file; one that cannot be read says which and why", () => {
+    const directory = mkdtempSync(join(tmpdir(), "culvert-"));
+    try {
+      const path = join(directory, "mesh.yaml");
+      assert.throws(
+        () => loadMeshFile(path),
+        (error) => error instanceof CulvertError && error.code === "CONFIG_UNREADABLE" && error.message.includes(path),
+      );
+      writeFileSync(path, least);
+      assert.equal(loadMeshFile(path).node.name, "a");
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+});
