@@ -17,7 +17,9 @@ struct Attempt {
 class Connector {
 public:
   Connector(const Options &options, Report &report)
-      : options_(options), report_(report), epoll_(epoll_create1(EPOLL_CLOEXEC)), attempts_(options.connections) {}
+      : options_(options), report_(report), epoll_(epoll_create1(EPOLL_CLOEXEC)), attempts_(options.connections) {
+    report.series.resize(static_cast<size_t>(options.duration_ns / options.bucket_ns));
+  }
 
   void Run() {
     const int64_t begin = NowNs();
@@ -42,7 +44,7 @@ public:
         window.End(report_);
         return;
       }
-      second_ = static_cast<size_t>((now - window_start) / 1'000'000'000);
+      bucket_ = static_cast<size_t>((now - window_start) / options_.bucket_ns);
       for (int i = 0; i < count; ++i)
         Advance(events[i].data.u64);
       if (now < next_sweep) continue;
@@ -82,8 +84,7 @@ private:
     if (!is_measuring_) return;
     report_.latencies_ns.push_back(NowNs() - attempt.started);
     ++report_.count;
-    if (report_.per_second.size() <= second_) report_.per_second.resize(second_ + 1);
-    ++report_.per_second[second_];
+    if (bucket_ < report_.series.size()) ++report_.series[bucket_];
   }
 
   void Fail(Attempt &attempt, int error) {
@@ -97,6 +98,6 @@ private:
   const int epoll_;
   std::vector<Attempt> attempts_;
   size_t sequence_ = 0;
-  size_t second_ = 0;
+  size_t bucket_ = 0;
   bool is_measuring_ = false;
 };

@@ -74,6 +74,8 @@ Options ParseOptions(int argc, char **argv) {
       options.warmup_ns = value * 1'000'000;
     else if (word == "--duration-ms")
       options.duration_ns = value * 1'000'000;
+    else if (word == "--bucket-ms")
+      options.bucket_ns = value * 1'000'000;
     else if (word == "--watch")
       options.watched.push_back(static_cast<pid_t>(value));
     else

@@ -67,7 +67,7 @@ struct Report {
   int64_t machine_cpu_ns = 0;
   uint64_t count = 0; // messages, bytes or connections that were completed in the window
   std::vector<int64_t> latencies_ns;
-  std::vector<uint64_t> per_second;
+  std::vector<uint64_t> series; // the count of each bucket of the window
   std::map<std::string, uint64_t> errors;
 
   int64_t Percentile(double share) {
@@ -80,9 +80,9 @@ struct Report {
   void Print() {
     printf("{\"elapsedNs\":%" PRId64 ",\"processCpuNs\":%" PRId64 ",\"machineCpuNs\":%" PRId64 ",\"count\":%" PRIu64,
            elapsed_ns, process_cpu_ns, machine_cpu_ns, count);
-    printf(",\"p50Ns\":%" PRId64 ",\"p99Ns\":%" PRId64 ",\"perSecond\":[", Percentile(0.5), Percentile(0.99));
-    for (size_t i = 0; i < per_second.size(); ++i)
-      printf("%s%" PRIu64, i == 0 ? "" : ",", per_second[i]);
+    printf(",\"p50Ns\":%" PRId64 ",\"p99Ns\":%" PRId64 ",\"series\":[", Percentile(0.5), Percentile(0.99));
+    for (size_t i = 0; i < series.size(); ++i)
+      printf("%s%" PRIu64, i == 0 ? "" : ",", series[i]);
     printf("],\"errors\":{");
     const char *separator = "";
     for (const auto &[name, times] : errors) {

@@ -24,6 +24,7 @@ struct Options {
   int64_t rate = 0;
   int64_t warmup_ns = 200'000'000;
   int64_t duration_ns = 3'000'000'000;
+  int64_t bucket_ns = 1'000'000'000; // of the series of `connect`
   std::vector<pid_t> watched;
   std::vector<sockaddr_storage> targets;
 };

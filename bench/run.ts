@@ -1,0 +1,124 @@
+// npm run bench -- tcp | churn   [--quick] [--rounds N] [--seconds S] [--subjects a,b,…]
+//
+// Measures, prints a table, writes the result file (README.md says how to read them). What the run made (processes,
+// namespaces, cgroups) is removed when this process ends, in whichever way: test/netns/harness/reaper.sh sees to it.
+
+import { parseArgs } from "node:util";
+import { SampleBook, toFigures } from "./figures.ts";
+import { commit, machineFacts } from "./machine.ts";
+import { measureChurn } from "./macro/churn.ts";
+import { subjects as allSubjects, type Subject } from "./macro/subjects.ts";
+import { measureTcp } from "./macro/tcp.ts";
+import { table, writeResult } from "./report.ts";
+import { defaultSeed } from "./statistics.ts";
+
+interface Options {
+  readonly quick: boolean;
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly subjects: readonly Subject[];
+}
+
+interface Benchmark {
+  readonly subjects: readonly string[];
+  readonly baselines: readonly string[];
+  /** What a run needs at least to go to bench/results (house style, "Benchmarks"). */
+  readonly full: { readonly rounds: number; readonly seconds: number };
+  /** Returns the number of errors. */
+  measure(options: Options, book: SampleBook): Promise<number>;
+}
+
+const progress = (line: string) => console.error(`bench: ${line}`);
+
+const benchmarks: Readonly<Record<string, Benchmark>> = {
+  tcp: {
+    subjects: allSubjects.map(({ name }) => name),
+    baselines: ["unmeshed", "haproxy-tcp"],
+    full: { rounds: 10, seconds: 3 },
+    measure: async ({ quick, rounds, seconds, subjects }, book) => {
+      const settings = { rounds, durationMs: seconds * 1000, warmupMs: quick ? 20 : 300 };
+      await measureTcp(subjects, settings, book, progress);
+      return 0;
+    },
+  },
+  churn: {
+    subjects: ["unmeshed", "culvert-relay"],
+    baselines: ["unmeshed"],
+    full: { rounds: 1, seconds: 60 },
+    measure: ({ quick, seconds, subjects }, book) =>
+      measureChurn(subjects, { durationMs: seconds * 1000, bucketMs: quick ? 100 : 1000 }, book, progress),
+  },
+};
+
+/** Six pieces of work, or two families: about a second for each subject. */
+const quickSettings: Readonly<Record<string, { rounds: number; seconds: number }>> = {
+  tcp: { rounds: 1, seconds: 0.15 },
+  churn: { rounds: 1, seconds: 0.6 },
+};
+
+async function main(): Promise<number> {
+  const { positionals, values } = parseArgs({
+    allowPositionals: true,
+    options: {
+      quick: { type: "boolean", default: false },
+      rounds: { type: "string" },
+      seconds: { type: "string" },
+      subjects: { type: "string" },
+    },
+  });
+  const [name = ""] = positionals;
+  const benchmark = benchmarks[name];
+  if (benchmark === undefined || positionals.length !== 1)
+    throw new Error(`which benchmark? one of ${Object.keys(benchmarks).join(", ")}; as in: npm run bench -- tcp`);
+  const { quick } = values;
+  const usual = quick ? quickSettings[name]! : benchmark.full;
+  const rounds = positive("--rounds", values.rounds ?? `${usual.rounds}`);
+  const seconds = positive("--seconds", values.seconds ?? `${usual.seconds}`);
+  const subjects = choose(values.subjects?.split(",") ?? benchmark.subjects, benchmark, quick);
+
+  const facts = { machine: machineFacts(), commit: commit() };
+  const book = new SampleBook();
+  const errorCount = await benchmark.measure({ quick, rounds, seconds, subjects }, book);
+
+  const figures = toFigures(book.series(), benchmark.baselines);
+  const subjectNames = subjects.map((subject) => subject.name);
+  const settings = { rounds, seconds, quick, threadsPerProxy: 1, seed: defaultSeed, subjects: subjectNames };
+  const isComplete =
+    rounds >= benchmark.full.rounds &&
+    seconds >= benchmark.full.seconds &&
+    subjects.length === benchmark.subjects.length;
+  const path = writeResult(name, { ...facts, settings, figures }, isComplete);
+  console.log(table(figures, benchmark.baselines));
+  progress(`written to ${path}${isComplete ? "" : " (not a complete run, so not to bench/results)"}`);
+  if (errorCount > 0) progress(`${errorCount} errors; there must be none`);
+  return errorCount > 0 ? 1 : 0;
+}
+
+function positive(option: string, text: string): number {
+  const value = Number(text);
+  if (!(value > 0)) throw new Error(`${option} ${text}: not a positive number`);
+  return value;
+}
+
+/** In the benchmark's order. A quick run does without peers that are not installed, and says so. */
+function choose(names: readonly string[], benchmark: Benchmark, quick: boolean): Subject[] {
+  for (const name of names) {
+    if (!benchmark.subjects.includes(name))
+      throw new Error(`--subjects ${name}: unknown; one of ${benchmark.subjects.join(", ")}`);
+  }
+  return allSubjects.filter((subject) => {
+    if (!names.includes(subject.name)) return false;
+    const missing = subject.missing?.();
+    if (missing === undefined) return true;
+    if (!quick) throw new Error(`${subject.name} is not installed; ${missing}`);
+    progress(`left out: ${subject.name} is not installed; ${missing}`);
+    return false;
+  });
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  progress(error instanceof Error ? error.message : String(error));
+  process.exitCode = 1;
+}
