@@ -10,6 +10,11 @@
 #define AF_INET6 10
 #define V4_MAPPED bpf_htonl(0xffff)
 
+// Clang merges the context loads of two branches into one with a computed offset, which the verifier refuses
+// ("dereference of modified ctx ptr"). Values marked with different tags are kept apart;
+// by an instruction, as line information without one is refused too ("Invalid line_info").
+#define KEEP_APART(tag, value) asm volatile("%0 = %0 # " tag : "+r"(value))
+
 static __always_inline void count(__u32 reason) {
   __u64 *counter = bpf_map_lookup_elem(&reasons, &reason);
   if (counter) *counter += 1; // its own per CPU

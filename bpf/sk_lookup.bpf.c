@@ -17,19 +17,17 @@ int culvert_sk_lookup(struct bpf_sk_lookup *ctx) {
   if (ctx->protocol != IPPROTO_TCP) return SK_PASS;
   struct tuple tuple = {};
   __u32 family = ctx->family;
-  // The two branches differ in their asm comments, or clang merges the loads into one with a computed offset, which
-  // the verifier refuses ("dereference of modified ctx ptr").
   if (family == AF_INET) {
     __u32 source = ctx->remote_ip4, destination = ctx->local_ip4;
-    asm volatile("# IPv4" : "+r"(source), "+r"(destination));
-    tuple.source.words[2] = V4_MAPPED;
-    tuple.source.words[3] = source;
-    tuple.destination.words[2] = V4_MAPPED;
-    tuple.destination.words[3] = destination;
+    KEEP_APART("IPv4", source);
+    KEEP_APART("IPv4", destination);
+    tuple.source = (struct address){{0, 0, V4_MAPPED, source}};
+    tuple.destination = (struct address){{0, 0, V4_MAPPED, destination}};
   } else {
     __u32 s0 = ctx->remote_ip6[0], s1 = ctx->remote_ip6[1], s2 = ctx->remote_ip6[2], s3 = ctx->remote_ip6[3];
     __u32 d0 = ctx->local_ip6[0], d1 = ctx->local_ip6[1], d2 = ctx->local_ip6[2], d3 = ctx->local_ip6[3];
-    asm volatile("# IPv6" : "+r"(s3), "+r"(d3));
+    KEEP_APART("IPv6", s3);
+    KEEP_APART("IPv6", d3);
     tuple.source = (struct address){{s0, s1, s2, s3}};
     tuple.destination = (struct address){{d0, d1, d2, d3}};
   }

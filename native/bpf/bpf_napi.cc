@@ -20,7 +20,8 @@ std::mutex attach_types_mutex;
 std::unordered_map<int, bpf_attach_type> attach_types;
 
 const char *HintFor(int error) {
-  if (error == EPERM || error == EACCES) return "needs CAP_BPF and CAP_NET_ADMIN (or root)";
+  if (error == EPERM) return "needs CAP_BPF and CAP_NET_ADMIN (or root)";
+  if (error == EACCES) return "this kernel's verifier refuses a program: please report it with the output of uname -r";
   if (error == ENOENT) return "is the path right, and was it built (npm run setup)?";
   if (error == EINVAL || error == ENOTSUP) return "needs a kernel of at least 5.10 with CONFIG_CGROUP_BPF";
   return "";

@@ -1,0 +1,39 @@
+// One BPF map of the loaded objects, by bytes. Owns its descriptor.
+
+import { type BpfMapInfo, type Fd, native } from "../runtime/native.ts";
+
+export class BpfMap {
+  readonly fd: Fd;
+  readonly #info: BpfMapInfo;
+
+  constructor(info: BpfMapInfo) {
+    this.fd = info.fd;
+    this.#info = info;
+  }
+
+  update(key: Uint8Array, value: Uint8Array): void {
+    native.bpf("mapUpdate", { map: this.fd, key, value });
+  }
+
+  delete(key: Uint8Array): void {
+    native.bpf("mapDelete", { map: this.fd, key });
+  }
+
+  lookup(key: Uint8Array): Uint8Array | undefined {
+    return native.bpf("mapLookup", { map: this.fd, key, valueSize: this.#info.valueSize }).value;
+  }
+
+  *keys(): Generator<Uint8Array> {
+    const { keySize } = this.#info;
+    const { keys } = native.bpf("mapKeys", { map: this.fd, keySize });
+    for (let at = 0; at < keys.length; at += keySize) yield keys.subarray(at, at + keySize);
+  }
+
+  close(): void {
+    closeFd(this.fd);
+  }
+}
+
+export function closeFd(fd: Fd): void {
+  native.netns("close", { fd });
+}
