@@ -11,7 +11,7 @@ export interface AdminOptions {
   readonly socket: string;
   readonly address: { readonly host: string; readonly port: number } | undefined;
   readonly metrics: () => Promise<string>;
-  /** Asked on every request. `reason` says why not ready, and is shown when ready too. */
+  /** Asked on every request. `reason` says why not ready. */
   readonly readiness: () => { readonly ready: boolean; readonly reason: string };
 }
 
@@ -98,7 +98,7 @@ async function choose(routes: ReadonlyMap<string, Route>, request: IncomingMessa
 }
 
 function readyAnswer({ ready, reason }: { ready: boolean; reason: string }): Answer {
-  return { status: ready ? 200 : 503, type: plainText, body: `${reason}\n` };
+  return { status: ready ? 200 : 503, type: plainText, body: `${ready ? "ready" : reason}\n` };
 }
 
 function listenTcp(server: Server, address: { host: string; port: number }): Promise<{ host: string; port: number }> {

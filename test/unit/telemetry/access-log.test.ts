@@ -1,0 +1,63 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { type ConnectionRecord, formatConnectionLine } from "../../../src/telemetry/access-log.ts";
+import { directions, results } from "../../../src/telemetry/counters.ts";
+
+const record: ConnectionRecord = {
+  direction: "outbound",
+  pod: "default/client",
+  source: "10.244.0.5:40112",
+  destination: "10.96.0.10:80",
+  service: "default/web:80",
+  endpoint: "default/web-1 10.244.0.2:8080",
+  transport: "local",
+  bytesSent: 77,
+  bytesReceived: 238,
+  durationMs: 3,
+  result: "ok",
+};
+
+test("a connection is one JSON line with these keys in this order", () => {
+  assert.equal(
+    formatConnectionLine(record, 0),
+    '{"level":"info","time":"1970-01-01T00:00:00.000Z","msg":"connection","direction":"outbound","pod":"default/client",' +
+      '"source":"10.244.0.5:40112","destination":"10.96.0.10:80","service":"default/web:80",' +
+      '"endpoint":"default/web-1 10.244.0.2:8080","transport":"local","bytesSent":77,"bytesReceived":238,"durationMs":3,"result":"ok"}',
+  );
+});
+
+test("a connection to no service and no endpoint has neither key", () => {
+  const line = formatConnectionLine({ ...record, service: undefined, endpoint: undefined, error: "why" }, 0);
+  const parsed = JSON.parse(line);
+  assert.ok(!("service" in parsed) && !("endpoint" in parsed));
+  assert.equal(parsed.error, "why");
+});
+
+test("whatever the strings hold, the line reads back as the record and stays one line", () => {
+  const string = fc.oneof(
+    fc.string({ unit: "binary" }),
+    fc.string({ unit: fc.constantFrom('"', "\\", "\n", "\u007f", "\u2028", "\ud800", "a") }),
+  );
+  const records = fc.record({
+    direction: fc.constantFrom(...directions),
+    pod: string,
+    source: string,
+    destination: string,
+    service: string,
+    endpoint: string,
+    transport: fc.constantFrom("local" as const, "plain" as const),
+    bytesSent: fc.maxSafeNat(),
+    bytesReceived: fc.maxSafeNat(),
+    durationMs: fc.nat(),
+    result: fc.constantFrom(...results),
+    error: string,
+  });
+  fc.assert(
+    fc.property(records, (it) => {
+      const line = formatConnectionLine(it, 0);
+      assert.ok(!line.includes("\n"));
+      assert.equal(line, JSON.stringify({ level: "info", time: "1970-01-01T00:00:00.000Z", msg: "connection", ...it }));
+    }),
+  );
+});

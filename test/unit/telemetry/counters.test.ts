@@ -1,0 +1,64 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import {
+  createCounters,
+  directions,
+  flows,
+  results,
+  sumCounters,
+  WorkerCounters,
+} from "../../../src/telemetry/counters.ts";
+
+test("the sum over all workers is what was counted, each kind by itself", () => {
+  const direction = fc.constantFrom(...directions);
+  const event = fc.oneof(
+    fc.record({ kind: fc.constant("opened" as const), direction }),
+    fc.record({ kind: fc.constant("closed" as const), direction, result: fc.constantFrom(...results) }),
+    fc.record({
+      kind: fc.constant("bytes" as const),
+      direction,
+      flow: fc.constantFrom(...flows),
+      count: fc.nat(2 ** 31 - 1),
+    }),
+  );
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.nat(2), event), { size: "large" }), (events) => {
+      const counters = createCounters(3);
+      const workers = [0, 1, 2].map((worker) => new WorkerCounters(counters, worker));
+      const expected = new Map<string, number>();
+      for (const [worker, it] of events) {
+        const count = it.kind === "bytes" ? it.count : 1;
+        if (it.kind === "opened") workers[worker]!.opened(it.direction);
+        else if (it.kind === "closed") workers[worker]!.closed(it.direction, it.result);
+        else workers[worker]!.bytes(it.direction, it.flow, it.count);
+        const key = [it.kind, it.direction, "result" in it ? it.result : "flow" in it ? it.flow : ""].join(" ");
+        expected.set(key, (expected.get(key) ?? 0) + count);
+      }
+      const totals = sumCounters(counters, 3);
+      for (const direction of directions) {
+        const opened = expected.get(`opened ${direction} `) ?? 0;
+        const closed = results.map((result) => expected.get(`closed ${direction} ${result}`) ?? 0);
+        assert.equal(totals.opened[direction], opened);
+        assert.deepEqual(Object.values(totals.closed[direction]), closed);
+        assert.equal(totals.open[direction], opened - closed.reduce((sum, n) => sum + n, 0));
+        for (const flow of flows) {
+          assert.equal(totals.bytes[direction][flow], expected.get(`bytes ${direction} ${flow}`) ?? 0);
+        }
+      }
+    }),
+  );
+});
+
+test("bytes are counted exactly far beyond 32 bits", () => {
+  const counters = createCounters(1);
+  const worker = new WorkerCounters(counters, 0);
+  worker.bytes("inbound", "received", 2 ** 52);
+  worker.bytes("inbound", "received", 1);
+  assert.equal(sumCounters(counters, 1).bytes.inbound.received, 2 ** 52 + 1);
+});
+
+test("workers write to cache lines of their own", () => {
+  const rowBytes = createCounters(2).byteLength / 2;
+  assert.equal(rowBytes % 128, 0);
+});
