@@ -8,16 +8,15 @@ import type { Figure, Result } from "./figures.ts";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 
-/** Returns the path that was written. */
-export function writeResult(name: string, result: Result, isComplete: boolean): string {
+/** The path of a result file; makes its directory. */
+export function resultPath(name: string, isComplete: boolean): string {
   const directory = join(root, isComplete ? "bench/results" : "build/bench/results");
   mkdirSync(directory, { recursive: true });
-  const path = join(directory, `${name}.json`);
-  writeFileSync(
-    path,
-    `${JSON.stringify(result, (_, value) => (typeof value === "number" ? rounded(value) : value), 1)}\n`,
-  );
-  return path;
+  return join(directory, `${name}.json`);
+}
+
+export function writeResult(path: string, result: Result): void {
+  writeFileSync(path, `${JSON.stringify(result, (_, value) => rounded(value), 1)}\n`);
 }
 
 /** One row per figure and subject; its ratios to the baselines beside it. */
@@ -60,7 +59,7 @@ function readable(value: number): string {
   return Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : value.toPrecision(3);
 }
 
-/** Six digits are more than any sample has. */
-function rounded(value: number): number {
-  return Number(value.toPrecision(6));
+/** Six digits are more than any measurement has. */
+function rounded(value: unknown): unknown {
+  return typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(6)) : value;
 }

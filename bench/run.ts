@@ -1,4 +1,4 @@
-// npm run bench -- tcp | churn   [--quick] [--rounds N] [--seconds S] [--subjects a,b,…]
+// npm run bench -- tcp | churn   [--quick] [--rounds N] [--seconds S] [--subjects a,b,…] [--out FILE]
 //
 // Measures, prints a table, writes the result file (README.md says how to read them). What the run made (processes,
 // namespaces, cgroups) is removed when this process ends, in whichever way: test/netns/harness/reaper.sh sees to it.
@@ -9,7 +9,7 @@ import { commit, machineFacts } from "./machine.ts";
 import { measureChurn } from "./macro/churn.ts";
 import { subjects as allSubjects, type Subject } from "./macro/subjects.ts";
 import { measureTcp } from "./macro/tcp.ts";
-import { table, writeResult } from "./report.ts";
+import { resultPath, table, writeResult } from "./report.ts";
 import { defaultSeed } from "./statistics.ts";
 
 interface Options {
@@ -64,6 +64,7 @@ async function main(): Promise<number> {
       rounds: { type: "string" },
       seconds: { type: "string" },
       subjects: { type: "string" },
+      out: { type: "string" },
     },
   });
   const [name = ""] = positionals;
@@ -87,9 +88,10 @@ async function main(): Promise<number> {
     rounds >= benchmark.full.rounds &&
     seconds >= benchmark.full.seconds &&
     subjects.length === benchmark.subjects.length;
-  const path = writeResult(name, { ...facts, settings, figures }, isComplete);
+  const path = values.out ?? resultPath(name, isComplete);
+  writeResult(path, { ...facts, settings, figures });
   console.log(table(figures, benchmark.baselines));
-  progress(`written to ${path}${isComplete ? "" : " (not a complete run, so not to bench/results)"}`);
+  progress(`written to ${path}${isComplete ? "" : " (not a complete run)"}`);
   if (errorCount > 0) progress(`${errorCount} errors; there must be none`);
   return errorCount > 0 ? 1 : 0;
 }

@@ -44,7 +44,9 @@ export const nginxStream: Subject = {
     const [first] = place.servers;
     const upstream = (name: string, servers: typeof place.servers, port: number) =>
       `  upstream ${name} { ${servers.map((server) => `server ${server.ipv4}:${port};`).join(" ")} }`;
-    const listener = (port: number, name: string) => `  server { listen 127.0.0.1:${port}; proxy_pass ${name}; }`;
+    // Without it nginx drops the sink's count, which comes after the client's FIN.
+    const listener = (port: number, name: string) =>
+      `  server { listen 127.0.0.1:${port}; proxy_pass ${name}; proxy_half_close on; }`;
     const lines = [
       `load_module ${nginxModule};`,
       `daemon off; master_process off; pid ${join(directory, "nginx.pid")}; error_log stderr warn;`,

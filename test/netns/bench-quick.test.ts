@@ -1,0 +1,64 @@
+// The benchmarks at about a second a subject: that they work, not what they measure.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { promisify } from "node:util";
+import type { Figure, Result } from "../../bench/figures.ts";
+import { subjects } from "../../bench/macro/subjects.ts";
+import { projectRoot } from "./harness/tools.ts";
+
+async function quick(benchmark: string): Promise<Figure[]> {
+  const directory = mkdtempSync(join(tmpdir(), "culvert-bench-"));
+  try {
+    const out = join(directory, "result.json");
+    const words = [join(projectRoot, "bench/run.ts"), benchmark, "--quick", "--out", out];
+    await promisify(execFile)(process.execPath, words, { maxBuffer: 2 ** 24 });
+    const { commit, figures } = JSON.parse(readFileSync(out, "utf8")) as Result;
+    assert.match(commit, /^[0-9a-f]{40}/);
+    return figures;
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+function assertMeasured(figures: readonly Figure[], name: string, subject: string): void {
+  const figure = figures.find((other) => other.name === name && other.subject === subject);
+  assert.ok(figure !== undefined, `${name} of ${subject} is missing`);
+  const { median, low, high, samples, unit } = figure;
+  // The machine's CPU time is counted in ticks, of which a quick run may have none.
+  const isPlausible = (sample: number) => sample > 0 || (sample === 0 && name.startsWith("machine_"));
+  const isMeasured = samples.length > 0 && samples.every(isPlausible) && low <= median && median <= high;
+  assert.ok(isMeasured && unit !== "", `${name} of ${subject}: ${JSON.stringify(figure)}`);
+}
+
+test("the tcp benchmark measures every figure for every subject, and its ratios to unmeshed and HAProxy", async () => {
+  const figures = await quick("tcp");
+  const ofAll = ["requests_per_s_c64", "rtt_us_c1_p50", "rtt_us_c1_p99", "bulk_gbytes_per_s", "connections_per_s"];
+  const ofProxies = ["cpu_us_per_message_c64", "cpu_us_per_message_2000"];
+  const ofMachine = ofProxies.map((name) => `machine_${name}`);
+  const installed = subjects.filter((subject) => subject.missing?.() === undefined).map(({ name }) => name);
+  for (const subject of installed) {
+    const isProxy = subject !== "unmeshed";
+    for (const name of [...ofAll, ...ofMachine, ...(isProxy ? ofProxies : [])]) assertMeasured(figures, name, subject);
+    if (!isProxy) continue;
+    for (const name of ofAll) assertMeasured(figures, `${name}_to_unmeshed`, subject);
+    if (subject === "haproxy-tcp" || !installed.includes("haproxy-tcp")) continue;
+    for (const name of [...ofAll, ...ofProxies]) assertMeasured(figures, `${name}_to_haproxy_tcp`, subject);
+  }
+});
+
+test("the churn benchmark measures Culvert beside unmeshed over both families, without an error", async () => {
+  const figures = await quick("churn");
+  for (const family of ["ipv4", "ipv6"]) {
+    for (const subject of ["unmeshed", "culvert-relay"]) {
+      assertMeasured(figures, `connections_per_s_${family}`, subject);
+      assertMeasured(figures, `last_third_over_first_${family}`, subject);
+      const errors = figures.find(({ name, subject: of }) => name === `errors_${family}` && of === subject);
+      assert.deepEqual(errors?.samples, [0]);
+    }
+  }
+});
