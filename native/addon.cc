@@ -28,5 +28,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
 } // namespace
 } // namespace culvert
 
-static Napi::Object InitAddon(Napi::Env env, Napi::Object exports) { return culvert::Init(env, exports); }
+static Napi::Object InitAddon(Napi::Env env, Napi::Object exports) {
+  return culvert::Init(env, exports);
+}
 NODE_API_MODULE(culvert, InitAddon)

@@ -21,7 +21,7 @@ Napi::Value Open(Napi::Env env, const std::string &path) {
   int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0)
     return ThrowSystemError(env, "open", errno, "open network namespace " + path, "is the pod still running?");
-  struct stat info{};
+  struct stat info {};
   fstat(fd, &info);
   int error = 0;
   bool has_ipv6 = false;
@@ -71,7 +71,9 @@ Napi::Value CreateInside(Napi::Env env, int netns, const char *syscall, const st
   return reply;
 }
 
-int IntOf(const Napi::Object &request, const char *name) { return request.Get(name).ToNumber().Int32Value(); }
+int IntOf(const Napi::Object &request, const char *name) {
+  return request.Get(name).ToNumber().Int32Value();
+}
 
 } // namespace
 
@@ -84,12 +86,14 @@ Napi::Value NetnsCall(const Napi::CallbackInfo &info) {
     std::string address = request.Get("address").ToString();
     int port = IntOf(request, "port");
     int backlog = IntOf(request, "backlog");
-    return CreateInside(env, IntOf(request, "netns"), "listen", "listen on " + address + " port " + std::to_string(port),
+    return CreateInside(env, IntOf(request, "netns"), "listen",
+                        "listen on " + address + " port " + std::to_string(port),
                         [&] { return CreateTcpListener(address.c_str(), static_cast<uint16_t>(port), backlog); });
   }
   if (op == "socket") {
     int family = IntOf(request, "family") == 6 ? AF_INET6 : AF_INET;
-    return CreateInside(env, IntOf(request, "netns"), "socket", "create a socket", [&] { return CreateTcpSocket(family); });
+    return CreateInside(env, IntOf(request, "netns"), "socket", "create a socket",
+                        [&] { return CreateTcpSocket(family); });
   }
   if (op == "close") {
     close(IntOf(request, "fd"));

@@ -10,7 +10,9 @@
 namespace culvert {
 namespace {
 
-void SetOption(int fd, int level, int name, int value) { setsockopt(fd, level, name, &value, sizeof(value)); }
+void SetOption(int fd, int level, int name, int value) {
+  setsockopt(fd, level, name, &value, sizeof(value));
+}
 
 } // namespace
 

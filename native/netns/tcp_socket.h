@@ -7,7 +7,8 @@
 
 namespace culvert {
 
-// Keep-alive: first probe after 60 s, then every 15 s, 4 times; unacknowledged data gives up after 120 s, the same time in all.
+// Keep-alive: first probe after 60 s, then every 15 s, 4 times; unacknowledged data gives up after 120 s, the same time
+// in all.
 inline constexpr int kKeepAliveIdleSeconds = 60;
 inline constexpr int kKeepAliveIntervalSeconds = 15;
 inline constexpr int kKeepAliveProbes = 4;

@@ -4,7 +4,7 @@
 //                          ├─> open ──(data | end | blocked | drained)*──> closed: the handle is dead
 //   reserved ─> connecting ┘
 //
-// The slot is used again only after `closed` was put into the event ring, under a new generation.
+// The slot is used again only after the script has handled `closed`, under a new generation.
 #pragma once
 
 #include <cstdint>
@@ -19,20 +19,20 @@ struct Slice {
 };
 
 enum ConnectionFlag : uint32_t {
-  kReserved = 1 << 0,       // TypeScript holds the handle, no command has used it yet
-  kConnecting = 1 << 1,     // waits for a socket of its namespace, or for the handshake
-  kConnectedOnce = 1 << 2,  //
-  kReadable = 1 << 3,       // epoll said so and no read has found the end of it yet
-  kBlockedWrite = 1 << 4,   // the kernel took less than was offered: wait for EPOLLOUT
-  kPaused = 1 << 5,         // TypeScript wants no data
-  kInReady = 1 << 6,        // is in the list of connections to read
-  kDirty = 1 << 7,          // is in the list of connections to flush
-  kFinRequested = 1 << 8,   //
-  kFinSent = 1 << 9,        //
+  kReserved = 1 << 0,        // TypeScript holds the handle, no command has used it yet
+  kConnecting = 1 << 1,      // waits for a socket of its namespace, or for the handshake
+  kConnectedOnce = 1 << 2,   //
+  kReadable = 1 << 3,        // epoll said so and no read has found the end of it yet
+  kBlockedWrite = 1 << 4,    // the kernel took less than was offered: wait for EPOLLOUT
+  kPaused = 1 << 5,          // TypeScript wants no data
+  kInReady = 1 << 6,         // is in the list of connections to read
+  kDirty = 1 << 7,           // is in the list of connections to flush
+  kFinRequested = 1 << 8,    //
+  kFinSent = 1 << 9,         //
   kCloseRequested = 1 << 10, //
-  kEndSeen = 1 << 11,       // `end` was reported: nothing more to read
-  kToldBlocked = 1 << 12,   // `blocked` was reported, `drained` is due
-  kHungUp = 1 << 13,        // epoll has reported FIN or an error: reading goes on until it is found
+  kEndSeen = 1 << 11,        // `end` was reported: nothing more to read
+  kToldBlocked = 1 << 12,    // `blocked` was reported, `drained` is due
+  kHungUp = 1 << 13,         // epoll has reported FIN or an error: reading goes on until it is found
 };
 
 struct Connection {

@@ -20,8 +20,8 @@ constexpr int64_t kListenerMuteMs = 100;
 constexpr int kAcceptsPerEvent = 16;
 
 template <typename T> T *MapTable(size_t count) {
-  void *memory = mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                      -1, 0);
+  void *memory =
+      mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   return memory == MAP_FAILED ? nullptr : static_cast<T *>(memory);
 }
 
@@ -109,9 +109,7 @@ void Reactor::CallScript() {
   while (!events_.IsEmpty() && !is_stopped_) {
     int end = events_.End();
     config_.stats[kStatEvents] += double(end - events_.Begin()) / kRecordWords;
-    in_script_ = true;
     int words = script_(events_.Begin(), end);
-    in_script_ = false;
     events_.Handled(end);
     if (words < 0) {
       is_stopped_ = true;
@@ -119,6 +117,9 @@ void Reactor::CallScript() {
     }
     Execute(words);
   }
+  // Every `closed` has been heard: the script uses none of these handles any more.
+  free_connections_.insert(free_connections_.end(), finished_.begin(), finished_.end());
+  finished_.clear();
 }
 
 void Reactor::Submit(int words) {

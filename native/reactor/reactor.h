@@ -119,13 +119,13 @@ private:
   std::vector<int32_t> commands_;
   Script script_;
   bool in_turn_ = false;
-  bool in_script_ = false;
   bool is_stopped_ = false;
 
   Connection *connections_; // kMaxConnections, reserved, touched as needed
   uint32_t *generations_;   // the same, for the script to read
   int32_t connection_count_ = 0;
   std::vector<int32_t> free_connections_;
+  std::vector<int32_t> finished_; // free as soon as the script has heard of their end
   struct PendingConnect {
     Endpoint destination;
     Endpoint source;

@@ -19,10 +19,11 @@ public:
   ~ReactorObject() override;
 
   static Napi::Function Define(Napi::Env env) {
-    return DefineClass(env, "Reactor",
-                       {InstanceMethod<&ReactorObject::Start>("start"), InstanceMethod<&ReactorObject::Submit>("submit"),
-                        InstanceMethod<&ReactorObject::Reserve>("reserve"), InstanceMethod<&ReactorObject::Wake>("wake"),
-                        InstanceMethod<&ReactorObject::CloseNow>("close")});
+    return DefineClass(
+        env, "Reactor",
+        {InstanceMethod<&ReactorObject::Start>("start"), InstanceMethod<&ReactorObject::Submit>("submit"),
+         InstanceMethod<&ReactorObject::Reserve>("reserve"), InstanceMethod<&ReactorObject::Wake>("wake"),
+         InstanceMethod<&ReactorObject::CloseNow>("close")});
   }
 
 private:
@@ -82,7 +83,9 @@ ReactorObject::ReactorObject(const Napi::CallbackInfo &info) : Napi::ObjectWrap<
   Share(self, "generations", core_->Generations(), size_t{kMaxConnections} * sizeof(uint32_t));
 }
 
-ReactorObject::~ReactorObject() { Close(); }
+ReactorObject::~ReactorObject() {
+  Close();
+}
 
 // The memory lives until the last ArrayBuffer over it is collected.
 void ReactorObject::Share(Napi::Object self, const char *name, void *memory, size_t bytes) {
@@ -163,6 +166,8 @@ int ReactorObject::CallScript(int begin, int end) {
 
 } // namespace
 
-Napi::Function DefineReactor(Napi::Env env) { return ReactorObject::Define(env); }
+Napi::Function DefineReactor(Napi::Env env) {
+  return ReactorObject::Define(env);
+}
 
 } // namespace culvert

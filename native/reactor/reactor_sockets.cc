@@ -80,7 +80,7 @@ void Reactor::Finish(int32_t index, int error) {
   connection.flags = 0;
   connection.timer_stamp = 0;
   generations_[index] = ++connection.generation;
-  free_connections_.push_back(index);
+  finished_.push_back(index);
   config_.stats[kStatOpenConnections]--;
   WorkerTable::Instance().AddLoad(config_.worker, -1);
 }
@@ -187,8 +187,7 @@ void Reactor::ExecuteConnect(const int32_t *words) {
   connection->Set(kConnecting);
   connection->timer_stamp = timers_.Set(Timers::Kind::kConnection, index, words[5]);
   int family = pending.destination.IsIpv4() ? AF_INET : AF_INET6;
-  int fd = words[3] < 0 ? CreateTcpSocket(family)
-                        : pools_.Take(words[3], family, {index, connection->generation});
+  int fd = words[3] < 0 ? CreateTcpSocket(family) : pools_.Take(words[3], family, {index, connection->generation});
   if (words[3] < 0 && fd < 0) {
     Finish(index, -fd);
   } else if (fd >= 0) {
@@ -203,8 +202,7 @@ void Reactor::StartConnect(int32_t index, int fd) {
   int family = pending.destination.IsIpv4() ? AF_INET : AF_INET6;
   sockaddr_storage address;
   bool is_ok = true;
-  if (pending.mark != 0)
-    is_ok = setsockopt(fd, SOL_SOCKET, SO_MARK, &pending.mark, sizeof(pending.mark)) == 0;
+  if (pending.mark != 0) is_ok = setsockopt(fd, SOL_SOCKET, SO_MARK, &pending.mark, sizeof(pending.mark)) == 0;
   if (is_ok && (pending.flags & kConnectTransparent) != 0) {
     int one = 1;
     is_ok = family == AF_INET ? setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &one, sizeof(one)) == 0
@@ -305,7 +303,8 @@ void Reactor::Read(int32_t index) {
   }
   ssize_t bytes;
   do {
-    bytes = wanted == 1 ? recv(connection.fd, vectors[0].iov_base, kBlockBytes, 0) : readv(connection.fd, vectors, wanted);
+    bytes =
+        wanted == 1 ? recv(connection.fd, vectors[0].iov_base, kBlockBytes, 0) : readv(connection.fd, vectors, wanted);
   } while (bytes < 0 && errno == EINTR);
   int error = bytes < 0 ? errno : 0;
   int filled = bytes > 0 ? int((bytes + kBlockBytes - 1) / kBlockBytes) : 0;

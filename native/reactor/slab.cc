@@ -7,8 +7,7 @@ namespace culvert {
 
 // Reserved, not committed: pages that were never needed cost nothing.
 Slab::Slab(int32_t blocks, bool poison) : poison_(poison), generations_(blocks, 1), references_(blocks, 0) {
-  void *memory =
-      mmap(nullptr, Bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void *memory = mmap(nullptr, Bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   memory_ = memory == MAP_FAILED ? nullptr : static_cast<uint8_t *>(memory);
   free_.reserve(blocks);
   for (int32_t block = blocks - 1; block >= 0; block--)

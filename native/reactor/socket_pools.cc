@@ -54,22 +54,21 @@ int SocketPools::Take(int netns, int family, Waiter waiter) {
 void SocketPools::Request(Pool &pool) {
   pool.is_requested = true;
   int count = std::max(pool.batch, int(pool.waiters.size()));
-  NetnsThread::Instance().Post(
-      pool.netns, [inbox = inbox_, id = pool.id, family = pool.family, count](int error) {
-        Message message{};
-        message.kind = Message::Kind::kSockets;
-        message.pool = id;
-        message.error = error;
-        while (message.error == 0 && int(message.sockets.size()) < count) {
-          int fd = CreateTcpSocket(family);
-          if (fd < 0) {
-            message.error = -fd;
-          } else {
-            message.sockets.push_back(fd);
-          }
-        }
-        if (!inbox->Post(std::move(message))) CloseAll(message.sockets);
-      });
+  NetnsThread::Instance().Post(pool.netns, [inbox = inbox_, id = pool.id, family = pool.family, count](int error) {
+    Message message{};
+    message.kind = Message::Kind::kSockets;
+    message.pool = id;
+    message.error = error;
+    while (message.error == 0 && int(message.sockets.size()) < count) {
+      int fd = CreateTcpSocket(family);
+      if (fd < 0) {
+        message.error = -fd;
+      } else {
+        message.sockets.push_back(fd);
+      }
+    }
+    if (!inbox->Post(std::move(message))) CloseAll(message.sockets);
+  });
 }
 
 void SocketPools::Arrived(Message &&message) {

@@ -8,7 +8,9 @@
 namespace culvert {
 namespace {
 
-bool IsLater(const Timers::Entry &a, const Timers::Entry &b) { return a.deadline_ns > b.deadline_ns; }
+bool IsLater(const Timers::Entry &a, const Timers::Entry &b) {
+  return a.deadline_ns > b.deadline_ns;
+}
 
 } // namespace
 
