@@ -4,8 +4,8 @@
 
 import type { SampleBook } from "../figures.ts";
 import { lastThirdOverFirst, orderOfRound } from "../statistics.ts";
-import { runLoad } from "./load.ts";
 import { Place } from "./place.ts";
+import { runThrough, startSubject } from "./running.ts";
 import type { Subject } from "./subjects.ts";
 
 export interface ChurnSettings {
@@ -25,14 +25,10 @@ export async function measureChurn(
   for (const [round, family] of ([4, 6] as const).entries()) {
     for (const subject of orderOfRound(subjects, round)) {
       await using place = await Place.start();
-      const carrier = await subject.start(place);
-      const { errors, series } = await runLoad(place.client, {
-        mode: "connect",
-        connections: 32,
-        targets: carrier.targets(family).short,
-        ...settings,
-        watch: [],
-      });
+      const running = await startSubject(subject, place);
+      const targets = running.carrier.targets(family).short;
+      const load = { mode: "connect", connections: 32, targets, ...settings } as const;
+      const { errors, series } = await runThrough(running, load);
       const failed = Object.values(errors).reduce((sum, count) => sum + count, 0);
       errorCount += failed;
       const add = (name: string, unit: string, value: number) => book.add(name, unit, subject.name, value);

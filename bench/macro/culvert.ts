@@ -1,8 +1,11 @@
 // Culvert as a subject: one worker, client and servers enrolled, access log on. The client dials services' addresses.
 
 import { mkdirSync, readFileSync } from "node:fs";
+import { request } from "node:http";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { writeMeshFile } from "../../test/netns/harness/mesh-file.ts";
+import { Metrics } from "../../test/netns/harness/metrics.ts";
 import { RunningProcess } from "../../test/netns/harness/running-process.ts";
 import { projectRoot } from "../../test/netns/harness/tools.ts";
 import { echoPort, loggingTo, type Place, sinkPort, until } from "./place.ts";
@@ -18,16 +21,18 @@ export const culvertRelay: Subject = {
     const short = mesh.service("short", { port: echoPort, endpoints: servers });
     await mesh.up();
     const meshFile = join(mesh.directory, "mesh.yaml");
+    const socket = join(mesh.directory, "admin.sock");
     writeMeshFile(meshFile, {
       node: "node",
       cgroups: { pods: place.node.podsCgroup, proxy: join(mesh.cgroup, "proxy") },
-      socket: join(mesh.directory, "admin.sock"),
+      socket,
       pods: place.node.pods,
       services: new Map([echo, sink, short].map((service) => [service.name, service])),
       options: { workers: 1 },
     });
     return {
       process: await start(place, meshFile),
+      carried: () => openedOutbound(socket),
       targets: (family) => {
         const at = (service: typeof echo) => [
           family === 4 ? `${service.ipv4}:${service.port}` : `[${service.ipv6}]:${service.port}`,
@@ -47,4 +52,16 @@ async function start(place: Place, meshFile: string): Promise<RunningProcess> {
   const running = new RunningProcess("culvert", command, { cgroup });
   await until(() => readFileSync(log, "utf8").includes('"msg":"ready"'), running, log);
   return running;
+}
+
+function openedOutbound(socketPath: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const sent = request({ socketPath, path: "/metrics", agent: false }, (response) => {
+      const count = (body: string) =>
+        new Metrics(body).sum("culvert_connections_opened_total", { direction: "outbound" });
+      text(response).then((body) => resolve(count(body)), reject);
+    });
+    sent.on("error", reject);
+    sent.end();
+  });
 }

@@ -11,6 +11,8 @@ export interface Carrier {
   readonly targets: (family: 4 | 6) => Targets;
   /** Of the proxy; undefined where there is none. */
   readonly process: RunningProcess | undefined;
+  /** Connections that it has carried so far. For what captures: a connection that slips past it would flatter it. */
+  readonly carried?: () => Promise<number>;
 }
 
 export interface Subject {

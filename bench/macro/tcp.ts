@@ -3,9 +3,10 @@
 
 import type { SampleBook } from "../figures.ts";
 import { orderOfRound } from "../statistics.ts";
-import { type Load, type LoadReport, runLoad } from "./load.ts";
+import type { Load, LoadReport } from "./load.ts";
 import { Place, type Targets } from "./place.ts";
-import type { Carrier, Subject } from "./subjects.ts";
+import { type Running, runThrough, startSubject } from "./running.ts";
+import type { Subject } from "./subjects.ts";
 
 export interface TcpSettings {
   readonly rounds: number;
@@ -93,8 +94,7 @@ export async function measureTcp(
   await using stack = new AsyncDisposableStack();
   const running: Running[] = [];
   for (const subject of subjects) {
-    const place = stack.use(await Place.start());
-    running.push({ subject, place, carrier: await subject.start(place) });
+    running.push(await startSubject(subject, stack.use(await Place.start())));
   }
   for (let round = 0; round < settings.rounds; ++round) {
     for (const work of works) {
@@ -104,25 +104,19 @@ export async function measureTcp(
   }
 }
 
-interface Running {
-  readonly subject: Subject;
-  readonly place: Place;
-  readonly carrier: Carrier;
-}
-
-async function measure({ subject, place, carrier }: Running, work: Work, settings: TcpSettings, book: SampleBook) {
-  const report = await runLoad(place.client, {
+async function measure(running: Running, work: Work, settings: TcpSettings, book: SampleBook): Promise<void> {
+  const { subject, carrier } = running;
+  const { durationMs, warmupMs } = settings;
+  const report = await runThrough(running, {
     ...work.load,
-    durationMs: settings.durationMs,
-    warmupMs: settings.warmupMs,
+    durationMs,
+    warmupMs,
     targets: carrier.targets(4)[work.target],
-    watch: carrier.process === undefined ? [] : [carrier.process.pid],
   });
   // A figure taken while connections failed is not a figure.
   const errors = Object.entries(report.errors).map(([name, count]) => `${count} × ${name}`);
   if (errors.length > 0) throw new Error(`${subject.name}, ${work.load.mode}: ${errors.join(", ")}`);
   if (report.count === 0) throw new Error(`${subject.name}, ${work.load.mode}: nothing was completed`);
-  place.truncateLogs();
   for (const { name, unit, of, needsProxy } of work.figures) {
     if (!needsProxy || carrier.process !== undefined) book.add(name, unit, subject.name, of(report));
   }

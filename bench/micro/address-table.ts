@@ -87,8 +87,8 @@ function stringKey(address: IpAddress): string {
 }
 
 function getOrAdd(level: Map<number, unknown>, word: number): Map<number, unknown> {
-  let next = level.get(word) as Map<number, unknown> | undefined;
-  if (next === undefined) level.set(word, (next = new Map()));
+  const next = (level.get(word) as Map<number, unknown> | undefined) ?? new Map<number, unknown>();
+  level.set(word, next);
   return next;
 }
 
