@@ -2,7 +2,6 @@
 
 import { Command } from "commander";
 import { runNode } from "../app/node.ts";
-import { CulvertError } from "../telemetry/errors.ts";
 
 export function createProgram(version: string): Command {
   const program = new Command("culvert")
@@ -25,10 +24,9 @@ Exit codes: 0 drained, 1 could not start or failed.`,
   return program;
 }
 
-/** What a user sees of an error that ended the command. */
+/** What a user sees of an error that ended the command: its message says what to do. A stack only for defects of Culvert. */
 export function explain(error: unknown): string {
-  if (error instanceof CulvertError) return `culvert: ${error.message}`;
-  // The addon's errors say what was attempted, why it failed and what to do.
-  if (error instanceof Error && "errno" in error) return `culvert: ${error.message}`;
-  return `culvert: unexpected: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
+  const isDefect = !(error instanceof Error) || error instanceof TypeError || error instanceof ReferenceError;
+  if (isDefect) return `culvert: a defect, please report it: ${error instanceof Error ? error.stack : String(error)}`;
+  return `culvert: ${error.message}`;
 }
