@@ -1,0 +1,225 @@
+// A stand-in for the proxy, in a process and cgroup of its own: the real Capture, and servers on its listeners that
+// greet every connection with what they know about it.
+
+import { openSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import net from "node:net";
+import { Capture, type PodRequest, type PreparedPod } from "../../../src/kernel/capture.ts";
+import { enterProxyCgroup } from "../../../src/kernel/cgroup.ts";
+import type { OptOut } from "../../../src/kernel/opt-out.ts";
+import { addressFromBytes, formatAddress, parseAddress, parseCidr, writeAddress } from "../../../src/mesh/address.ts";
+import { bpfObjectsPath, type Fd, type NetnsCookie, native } from "../../../src/runtime/native.ts";
+import { serveCalls } from "./calls.ts";
+import { endpoint, type Greeting } from "./greeting.ts";
+
+export interface OptOutText {
+  cidr?: string;
+  ports?: { from: number; to: number }[];
+}
+export interface PodText {
+  name: string;
+  netnsPath: string;
+  addresses: string[];
+  outboundOptOuts?: OptOutText[];
+  inboundOptOuts?: OptOutText[];
+}
+
+const [podsCgroup, proxyCgroup, mode] = process.argv.slice(2) as [string, string, string | undefined];
+const membership = mode === "outside-its-cgroup" ? undefined : enterProxyCgroup(proxyCgroup);
+let capture: Capture | undefined;
+const pods = new Map<string, { pod: PreparedPod; servers: Map<Fd, net.Server> }>();
+
+function running(): Capture {
+  if (capture === undefined) throw new Error("capture is not started");
+  return capture;
+}
+
+function podNamed(name: string): { pod: PreparedPod; servers: Map<Fd, net.Server> } {
+  const found = pods.get(name);
+  if (found === undefined) throw new Error(`pod ${name} is not prepared`);
+  return found;
+}
+
+function optOutOf({ cidr, ports }: OptOutText): OptOut {
+  return { address: cidr === undefined ? undefined : parseCidr(cidr)!, ports: ports ?? [] };
+}
+
+function requestOf(text: PodText): PodRequest {
+  return {
+    name: text.name,
+    netnsPath: text.netnsPath,
+    addresses: text.addresses.map((address) => parseAddress(address)!),
+    outboundOptOuts: (text.outboundOptOuts ?? []).map(optOutOf),
+    inboundOptOuts: (text.inboundOptOuts ?? []).map(optOutOf),
+  };
+}
+
+/** Reads and removes the record, as native/reactor/original_destination.cc does. */
+function takeOriginal(socket: net.Socket): Greeting["original"] {
+  const key = new Uint8Array(40);
+  const view = new DataView(key.buffer);
+  writeAddress(parseAddress(socket.remoteAddress!)!, key, 0);
+  writeAddress(parseAddress(socket.localAddress!)!, key, 16);
+  view.setUint16(32, socket.remotePort!);
+  view.setUint16(34, socket.localPort!);
+  const map = running().originalDestinationMap;
+  const { value } = native.bpf("mapLookup", { map, key, valueSize: 32 });
+  native.bpf("mapDelete", { map, key });
+  if (value === undefined) return undefined;
+  const record = new DataView(value.buffer, value.byteOffset);
+  return {
+    address: endpoint(formatAddress(addressFromBytes(value)), record.getUint16(16)),
+    family: record.getUint16(18, true),
+    podId: record.getUint32(20, true),
+  };
+}
+
+function serve(pod: PreparedPod): Map<Fd, net.Server> {
+  return new Map(
+    pod.listeners.map(({ direction, fd }) => {
+      const server = net.createServer((socket) => {
+        socket.on("error", () => {});
+        const peer = endpoint(socket.remoteAddress, socket.remotePort);
+        const local = endpoint(socket.localAddress, socket.localPort);
+        const original = direction === "outbound" ? takeOriginal(socket) : undefined;
+        socket.end(`${JSON.stringify({ who: `proxy ${direction}`, peer, local, original })}\n`);
+      });
+      server.listen({ fd });
+      return [fd, server];
+    }),
+  );
+}
+
+/** libuv closes the descriptor, and later Capture will too: the number is kept busy, lest it close somebody else's. */
+function closeServer(fd: Fd, server: net.Server): void {
+  server.close();
+  while (openSync("/dev/null", "r") !== fd);
+}
+
+const functions = {
+  start(): void {
+    capture = Capture.start({ objectsPath: bpfObjectsPath, podsCgroup, proxyCgroup });
+  },
+
+  setDestinations({ addresses, cidrs }: { addresses: string[]; cidrs: string[] }): void {
+    running().setDestinations(
+      addresses.map((address) => parseAddress(address)!),
+      cidrs.map((cidr) => parseCidr(cidr)!),
+    );
+  },
+
+  /** Answers the pod's id and cookie. */
+  prepare(text: PodText): { id: number; cookie: string } {
+    const pod = running().prepare(requestOf(text));
+    pods.set(text.name, { pod, servers: serve(pod) });
+    return { id: pod.id, cookie: String(pod.cookie) };
+  },
+
+  /** As on kernels before 5.14: the cookie comes from the sock_create program. */
+  prepareWithoutCookieOption(text: PodText): { fromKernel: string; fromProgram: string } {
+    const { netns } = native;
+    let fromKernel: NetnsCookie | undefined;
+    native.netns = ((op: "open", request: { path: string }) => {
+      const reply = netns(op, request);
+      if (op !== "open") return reply;
+      fromKernel = reply.cookie;
+      return { ...reply, cookie: undefined };
+    }) as typeof native.netns;
+    try {
+      const pod = running().prepare(requestOf(text));
+      const fromProgram = String(pod.cookie);
+      running().release(pod);
+      return { fromKernel: String(fromKernel), fromProgram };
+    } finally {
+      native.netns = netns;
+    }
+  },
+
+  arm(name: string): void {
+    running().arm(podNamed(name).pod);
+  },
+
+  disarm(name: string): void {
+    running().disarm(podNamed(name).pod);
+  },
+
+  release(name: string): void {
+    const { pod, servers } = podNamed(name);
+    pods.delete(name);
+    running().release(pod);
+    for (const server of servers.values()) server.close();
+  },
+
+  /** As if nobody listened any more, while the programs stay in force. */
+  closeListeners(name: string): void {
+    for (const [fd, server] of podNamed(name).servers) closeServer(fd, server);
+  },
+
+  reasonCounts(): Record<string, number> {
+    return running().reasonCounts();
+  },
+
+  close(): void {
+    running().close();
+    for (const { servers } of pods.values()) for (const server of servers.values()) server.close();
+    pods.clear();
+  },
+
+  leaveCgroup(): void {
+    membership?.leave();
+  },
+
+  /** What /proc says of this process's descriptors: kernel objects by kind, and how many descriptors of any kind. */
+  descriptors(): { links: number[]; maps: number[]; programs: number[]; sockets: number; namespaces: number } {
+    const found = { links: [] as number[], maps: [] as number[], programs: [] as number[], sockets: 0, namespaces: 0 };
+    for (const fd of readdirSync("/proc/self/fd")) {
+      try {
+        const info = readFileSync(`/proc/self/fdinfo/${fd}`, "utf8");
+        const target = readlinkSync(`/proc/self/fd/${fd}`);
+        const id = (name: string) => Number(info.match(new RegExp(`^${name}:\\s*(\\d+)`, "m"))?.[1]);
+        if (target.includes("bpf_link") || target.includes("bpf-link")) found.links.push(id("link_id"));
+        else if (target.includes("bpf-map")) found.maps.push(id("map_id"));
+        else if (target.includes("bpf-prog")) found.programs.push(id("prog_id"));
+        else if (target.startsWith("socket:")) found.sockets++;
+        else if (target.startsWith("/proc/") || target.startsWith("net:")) found.namespaces++;
+      } catch {
+        // The descriptor with which /proc/self/fd was read.
+      }
+    }
+    return found;
+  },
+
+  writeBypass(entry: {
+    source: string;
+    sourcePort: number;
+    destination: string;
+    port: number;
+    ageSeconds: number;
+  }): void {
+    const key = new Uint8Array(40);
+    const view = new DataView(key.buffer);
+    writeAddress(parseAddress(entry.source)!, key, 0);
+    writeAddress(parseAddress(entry.destination)!, key, 16);
+    view.setUint16(32, entry.sourcePort);
+    view.setUint16(34, entry.port);
+    const value = new Uint8Array(8);
+    const now = process.hrtime.bigint();
+    new DataView(value.buffer).setBigUint64(0, now - BigInt(entry.ageSeconds) * 1_000_000_000n, true);
+    native.bpf("mapUpdate", { map: bypassMap(), key, value });
+  },
+};
+export type ProxyFunctions = typeof functions;
+
+/** Capture keeps it to itself; found by its shape among this process's descriptors. */
+function bypassMap(): Fd {
+  for (const fd of readdirSync("/proc/self/fd")) {
+    try {
+      const info = readFileSync(`/proc/self/fdinfo/${fd}`, "utf8");
+      if (/^map_type:\s*9$/m.test(info) && /^value_size:\s*8$/m.test(info)) return Number(fd) as Fd;
+    } catch {
+      // As above.
+    }
+  }
+  throw new Error("no bypass map");
+}
+
+serveCalls(functions);
