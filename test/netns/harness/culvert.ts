@@ -1,0 +1,152 @@
+// A running `culvert node`, observed as an operator observes it: its log, its admin socket, its process.
+
+import { request } from "node:http";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { Journal } from "./journal.ts";
+import { Metrics } from "./metrics.ts";
+import { type Exit, type Placement, RunningProcess } from "./running-process.ts";
+import { projectRoot } from "./tools.ts";
+
+export interface CulvertOptions {
+  /** Default 2. */
+  readonly workers?: number;
+  readonly podCidrs?: readonly string[];
+  readonly drainTimeoutSeconds?: number;
+  readonly connectTimeoutSeconds?: number;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** A line of the log. */
+export interface LogEvent {
+  readonly level: string | number;
+  readonly msg: string;
+  readonly [key: string]: unknown;
+}
+
+/** The access-log line of a connection. */
+export interface ConnectionEvent extends LogEvent {
+  readonly msg: "connection";
+  readonly direction: "outbound" | "inbound";
+  readonly pod: string;
+  readonly source: string;
+  readonly destination: string;
+  readonly service?: string;
+  readonly endpoint?: string;
+  readonly transport: string;
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  readonly durationMs: number;
+  readonly result: string;
+}
+
+type Where = (event: ConnectionEvent) => boolean;
+
+export class Culvert {
+  readonly log: Journal<LogEvent>;
+  readonly #process: RunningProcess;
+  readonly #socket: string;
+  #endIsExpected = false;
+
+  constructor(meshFile: string, socket: string, placement: Placement) {
+    const command = [join(projectRoot, "bin/culvert"), "node", "--config", meshFile];
+    this.#process = new RunningProcess("culvert", command, placement);
+    this.#socket = socket;
+    this.log = new Journal("log of culvert");
+    this.#process.stdout.onPush((line) => this.log.push(parseLine(line)));
+    this.#process.exited.then(({ code, signal }) => {
+      const errors = this.#process.stderr.slice(-12).join("\n  ");
+      this.log.end(`culvert ended (${signal ?? `exit code ${code}`})${errors === "" ? "" : `: ${errors}`}`);
+    });
+  }
+
+  ready(): Promise<LogEvent> {
+    return this.log.find("ready", (event) => event.msg === "ready");
+  }
+
+  /** The connections that have ended, as soon as at least `count` of them match. */
+  async connections(count: number, where: Where = () => true): Promise<ConnectionEvent[]> {
+    const matches = (event: LogEvent) => isConnection(event) && where(event);
+    return (await this.log.atLeast(count, "connection", matches)).filter(isConnection);
+  }
+
+  async connection(where: Where = () => true): Promise<ConnectionEvent> {
+    return (await this.connections(1, where))[0]!;
+  }
+
+  async metrics(): Promise<Metrics> {
+    const { status, body } = await this.get("/metrics");
+    if (status !== 200) throw new Error(`GET /metrics: ${status} ${body}`);
+    return new Metrics(body);
+  }
+
+  /** A request to the admin socket. */
+  get(path: string): Promise<{ status: number; body: string }> {
+    return new Promise((resolve, reject) => {
+      const sent = request({ socketPath: this.#socket, path, agent: false }, (response) => {
+        text(response).then((body) => resolve({ status: response.statusCode!, body }), reject);
+      });
+      sent.on("error", reject);
+      sent.end();
+    });
+  }
+
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  get hasExited(): boolean {
+    return this.#process.hasExited;
+  }
+
+  residentBytes(): number {
+    return this.#process.residentBytes();
+  }
+
+  /** Resolves when the process has ended, which is then no failure of the test. */
+  exited(): Promise<Exit> {
+    this.#endIsExpected = true;
+    return this.#process.exited;
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#endIsExpected = true;
+    this.#process.kill(signal);
+  }
+
+  async kill(): Promise<Exit> {
+    this.signal("SIGKILL");
+    return this.exited();
+  }
+
+  async terminate(): Promise<Exit> {
+    this.signal("SIGTERM");
+    return this.exited();
+  }
+
+  get stderr(): string {
+    return this.#process.stderr.join("\n");
+  }
+
+  get hasCrashed(): boolean {
+    return this.hasExited && !this.#endIsExpected;
+  }
+
+  get lastWords(): string {
+    return [...this.#process.stdout.items.slice(-5), ...this.#process.stderr.slice(-20)].join("\n  ");
+  }
+}
+
+function isConnection(event: LogEvent): event is ConnectionEvent {
+  return event.msg === "connection";
+}
+
+function parseLine(line: string): LogEvent {
+  try {
+    const event: unknown = JSON.parse(line);
+    if (typeof event === "object" && event !== null && "msg" in event) return event as LogEvent;
+  } catch {
+    // Not JSON: shown as it is when a wait fails.
+  }
+  return { level: "raw", msg: line };
+}

@@ -1,0 +1,57 @@
+// The mesh.yaml of a node, written from what the test declared.
+
+import { writeFileSync } from "node:fs";
+import { stringify } from "yaml";
+import type { CulvertOptions } from "./culvert.ts";
+import type { OptOut, Pod } from "./pod.ts";
+import type { Service } from "./service.ts";
+
+export interface MeshFile {
+  readonly node: string;
+  readonly cgroups: { readonly pods: string; readonly proxy: string };
+  readonly socket: string;
+  readonly pods: readonly Pod[];
+  readonly services: ReadonlyMap<string, Service>;
+  readonly options: CulvertOptions;
+}
+
+export function writeMeshFile(path: string, mesh: MeshFile): void {
+  writeFileSync(path, stringify(document(mesh)));
+}
+
+function document({ node, cgroups, socket, pods, services, options }: MeshFile): object {
+  return {
+    node: {
+      name: node,
+      cgroups,
+      workers: options.workers ?? 2,
+      admin: { socket },
+      ...(options.podCidrs && { podCidrs: options.podCidrs }),
+      ...(options.drainTimeoutSeconds && { drainTimeoutSeconds: options.drainTimeoutSeconds }),
+      ...(options.connectTimeoutSeconds && { connectTimeoutSeconds: options.connectTimeoutSeconds }),
+    },
+    workloads: pods.map((pod) => ({
+      name: pod.name,
+      node,
+      addresses: [pod.addresses.ipv4, pod.addresses.ipv6].filter((address) => address !== undefined),
+      ...(pod.options.enrolled !== false && { netns: pod.namespace.path }),
+      ...capture(pod.options.outboundOptOut, pod.options.inboundOptOut),
+    })),
+    services: [...services.values()].map((service) => ({
+      name: service.name,
+      addresses: [service.addressOf(4), service.addressOf(6)].filter((address) => address !== undefined),
+      ports: [{ port: service.port, targetPort: service.targetPort }],
+      endpoints: service.endpoints.map((pod) => pod.name),
+    })),
+  };
+}
+
+function capture(outbound: readonly OptOut[] | undefined, inbound: readonly OptOut[] | undefined): object {
+  if (outbound === undefined && inbound === undefined) return {};
+  return {
+    capture: {
+      ...(outbound && { outbound: { optOut: outbound } }),
+      ...(inbound && { inbound: { optOut: inbound } }),
+    },
+  };
+}

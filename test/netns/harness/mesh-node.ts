@@ -1,0 +1,179 @@
+// A node: a network namespace with two bridges, one for its pods and one for hosts outside the mesh, that routes between
+// them; and the Culvert process that runs on it.
+
+import { Culvert, type CulvertOptions } from "./culvert.ts";
+import { type Addresses, Host, type Site } from "./host.ts";
+import { writeMeshFile } from "./mesh-file.ts";
+import { Namespace } from "./namespace.ts";
+import { Pod, type PodOptions } from "./pod.ts";
+import type { RunDirectory } from "./run-directory.ts";
+import type { Service } from "./service.ts";
+
+/** A network of the node: its prefixes and its bridge. Hosts are numbered from 2; the bridge is 1. */
+interface Network {
+  readonly bridge: string;
+  readonly ipv4Prefix: string;
+  readonly ipv6Prefix: string;
+  readonly hosts: Host[];
+}
+
+export class MeshNode {
+  readonly name: string;
+  readonly #directory: RunDirectory;
+  readonly #site: Site;
+  readonly #services: ReadonlyMap<string, Service>;
+  readonly #pods: Network;
+  readonly #outside: Network;
+  readonly #started: Culvert[] = [];
+  #namespace: Namespace | undefined;
+  #links = 0;
+
+  constructor(
+    name: string,
+    index: number,
+    directory: RunDirectory,
+    site: Site,
+    services: ReadonlyMap<string, Service>,
+  ) {
+    this.name = name;
+    this.#directory = directory;
+    const subnet = index + 1;
+    this.#site = site;
+    this.#services = services;
+    this.#pods = { bridge: "pods", ipv4Prefix: `10.244.${subnet}.`, ipv6Prefix: `fd00:244:${subnet}::`, hosts: [] };
+    this.#outside = { bridge: "outside", ipv4Prefix: `192.0.2.`, ipv6Prefix: `2001:db8:${subnet}::`, hosts: [] };
+  }
+
+  /** The pod of that name: declared by the first call. */
+  pod(name: string, options: PodOptions = {}): Pod {
+    const declared = this.pods.find((pod) => pod.name === name);
+    if (declared !== undefined) return declared;
+    const addresses = nextAddresses(this.#pods, options.families ?? [4, 6]);
+    const cgroup = this.#directory.makeCgroup(this.name, "pods", name);
+    const pod = new Pod(name, addresses, cgroup, this.#site, options);
+    this.#pods.hosts.push(pod);
+    return pod;
+  }
+
+  /** A host that the mesh knows nothing of, a router away. */
+  outside(name: string): Host {
+    const declared = this.#outside.hosts.find((host) => host.name === name);
+    if (declared !== undefined) return declared;
+    const cgroup = this.#directory.makeCgroup("outside", name);
+    const host = new Host(name, nextAddresses(this.#outside, [4, 6]), cgroup, this.#site);
+    this.#outside.hosts.push(host);
+    return host;
+  }
+
+  get pods(): readonly Pod[] {
+    return this.#pods.hosts.filter((host) => host instanceof Pod);
+  }
+
+  get podsCgroup(): string {
+    return this.#directory.makeCgroup(this.name, "pods");
+  }
+
+  /** Starts Culvert on this node and waits until every pod is captured. */
+  async culvert(options: CulvertOptions = {}): Promise<Culvert> {
+    const culvert = await this.startCulvert(options);
+    await culvert.ready();
+    return culvert;
+  }
+
+  /** As `culvert`, but returns when the process is started. `meshFile`: one of the test's own instead of the mesh's. */
+  async startCulvert(options: CulvertOptions & { meshFile?: string } = {}): Promise<Culvert> {
+    await this.#site.up();
+    const socket = `${this.#directory.path}/${this.name}.sock`;
+    const meshFile = options.meshFile ?? `${this.#directory.path}/${this.name}.yaml`;
+    const cgroups = { pods: this.podsCgroup, proxy: this.#directory.makeCgroup(this.name, "proxy") };
+    if (options.meshFile === undefined) {
+      writeMeshFile(meshFile, { node: this.name, cgroups, socket, pods: this.pods, services: this.#services, options });
+    }
+    // Started in a cgroup of the mesh, so that the reaper finds it; it enters its own by itself.
+    const place = { cgroup: this.#directory.makeCgroup(this.name, "culvert"), netns: this.#namespace!.path };
+    const culvert = new Culvert(meshFile, socket, { ...place, env: options.env ?? {} });
+    this.#started.push(culvert);
+    return culvert;
+  }
+
+  /** Culvert processes that ended although nobody asked for it. */
+  get crashed(): readonly Culvert[] {
+    return this.#started.filter((culvert) => culvert.hasCrashed);
+  }
+
+  /** For the mesh: builds what was declared since the last call. */
+  async build(): Promise<void> {
+    const holders = this.#directory.makeCgroup("holders");
+    if (this.#namespace === undefined) {
+      this.#namespace = await Namespace.create(this.name, holders, { forwards: true });
+      await this.#namespace.configure([this.#pods, this.#outside].flatMap(bridgeLines));
+    }
+    const node = this.#namespace;
+    const links: string[] = [];
+    const unconfigured: [Host, Network][] = [];
+    await Promise.all(
+      [this.#pods, this.#outside].flatMap((network) =>
+        network.hosts
+          .filter((host) => !host.isBuilt)
+          .map(async (host) => {
+            host.build(await Namespace.create(host.name, holders, { forwards: false }));
+            const port = `v${this.#links++}`;
+            links.push(
+              `link add ${port} master ${network.bridge} type veth peer name eth0 netns ${host.namespace.pid}`,
+              `link set ${port} up`,
+            );
+            unconfigured.push([host, network]);
+          }),
+      ),
+    );
+    await node.configure(links);
+    await Promise.all(
+      unconfigured.map(([host, network]) => host.namespace.configure(hostLines(host.addresses, network))),
+    );
+  }
+
+  /** For the mesh: a service's address leads to one endpoint, as kube-proxy would have it. */
+  async route(service: Service): Promise<void> {
+    const [endpoint] = service.endpoints;
+    const families = [4, 6] as const;
+    const held = families.flatMap((family) => service.addressOf(family) ?? []);
+    await endpoint!.namespace.configure(held.map((address) => `address replace ${address} dev lo`));
+    await this.#namespace!.configure(
+      families.flatMap((family) => {
+        const address = service.addressOf(family);
+        const via = family === 4 ? endpoint!.addresses.ipv4 : endpoint!.addresses.ipv6;
+        return address === undefined || via === undefined ? [] : [`route replace ${address} via ${via}`];
+      }),
+    );
+  }
+
+  async startApplications(): Promise<void> {
+    await Promise.all([...this.#pods.hosts, ...this.#outside.hosts].map((host) => host.startApplications()));
+  }
+}
+
+function nextAddresses(network: Network, families: readonly (4 | 6)[]): Addresses {
+  const number = network.hosts.length + 2;
+  if (number > 250) throw new Error(`${network.bridge}: no more than 249 hosts on a node`);
+  return {
+    ipv4: families.includes(4) ? `${network.ipv4Prefix}${number}` : undefined,
+    ipv6: families.includes(6) ? `${network.ipv6Prefix}${number.toString(16)}` : undefined,
+  };
+}
+
+function bridgeLines({ bridge, ipv4Prefix, ipv6Prefix }: Network): string[] {
+  return [
+    // Without snooping, neighbour discovery works before the bridge has learned anything.
+    `link add ${bridge} type bridge mcast_snooping 0`,
+    `address add ${ipv4Prefix}1/24 dev ${bridge}`,
+    `address add ${ipv6Prefix}1/64 dev ${bridge} nodad`,
+    `link set ${bridge} up`,
+  ];
+}
+
+function hostLines({ ipv4, ipv6 }: Addresses, { ipv4Prefix, ipv6Prefix }: Network): string[] {
+  const lines = ["link set eth0 up"];
+  if (ipv4 !== undefined) lines.push(`address add ${ipv4}/24 dev eth0`, `route add default via ${ipv4Prefix}1`);
+  if (ipv6 !== undefined) lines.push(`address add ${ipv6}/64 dev eth0 nodad`, `route add ::/0 via ${ipv6Prefix}1`);
+  return lines;
+}

@@ -1,0 +1,77 @@
+// A mesh on this machine, in network namespaces and cgroups of its own, so that any number of them run side by side:
+//
+//   await using mesh = await Mesh.start();
+//   const node = mesh.node("a");
+//   const client = node.pod("client");
+//   const web = mesh.service("web", { port: 80, endpoints: [node.pod("web-1").serve(nginx())] });
+//   const culvert = await node.culvert();
+//   await client.run("curl", "-s", `http://${web.ipv4}/`);
+//
+// Declarations are built by the first action that needs them. Nothing is left behind, even by kill -9 (reaper.sh).
+
+import type { Site } from "./host.ts";
+import { MeshNode } from "./mesh-node.ts";
+import { RunDirectory } from "./run-directory.ts";
+import { Service, type ServiceOptions } from "./service.ts";
+
+export class Mesh implements AsyncDisposable {
+  readonly #directory = new RunDirectory();
+  readonly #nodes = new Map<string, MeshNode>();
+  readonly #services = new Map<string, Service>();
+  readonly #unrouted: Service[] = [];
+  #building: Promise<void> = Promise.resolve();
+
+  static async start(): Promise<Mesh> {
+    if (process.getuid?.() !== 0) throw new Error("network namespaces and cgroups need root; run the tests as root");
+    return new Mesh();
+  }
+
+  /** The node of that name: declared by the first call. */
+  node(name: string): MeshNode {
+    const declared = this.#nodes.get(name);
+    if (declared !== undefined) return declared;
+    const site: Site = {
+      up: () => this.up(),
+      makeDirectory: (...names) => this.#directory.makeDirectory(...names),
+    };
+    const node = new MeshNode(name, this.#nodes.size, this.#directory, site, this.#services);
+    this.#nodes.set(name, node);
+    return node;
+  }
+
+  service(name: string, options: ServiceOptions): Service {
+    const service = new Service(name, this.#services.size + 10, options);
+    this.#services.set(name, service);
+    this.#unrouted.push(service);
+    return service;
+  }
+
+  /** Builds what was declared since the last call. */
+  up(): Promise<void> {
+    this.#building = this.#building.then(async () => {
+      const nodes = [...this.#nodes.values()];
+      await Promise.all(nodes.map((node) => node.build()));
+      for (const service of this.#unrouted.splice(0)) {
+        await Promise.all(nodes.map((node) => node.route(service)));
+      }
+      await Promise.all(nodes.map((node) => node.startApplications()));
+    });
+    return this.#building;
+  }
+
+  /** A directory of this mesh, removed with it. */
+  get directory(): string {
+    return this.#directory.path;
+  }
+
+  get cgroup(): string {
+    return this.#directory.cgroup;
+  }
+
+  /** Fails if a Culvert of this mesh ended although nobody asked for it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const crashed = [...this.#nodes.values()].flatMap((node) => node.crashed);
+    await this.#directory.remove();
+    for (const culvert of crashed) throw new Error(`culvert ended by itself: ${culvert.lastWords}`);
+  }
+}
