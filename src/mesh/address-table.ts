@@ -31,8 +31,8 @@ export class AddressTable<V extends object> {
 
   set(address: IpAddress, port: number, value: V): void {
     if ((this.size + 1) * 2 > this.#values.length) this.#grow();
-    const [w0, w1, w2, w3] = address.words;
-    this.#put(w0 | 0, w1 | 0, w2 | 0, w3 | 0, port, value);
+    const words = address.words;
+    this.#put(words[0] | 0, words[1] | 0, words[2] | 0, words[3] | 0, port, value);
   }
 
   #put(w0: number, w1: number, w2: number, w3: number, port: number, value: V): void {

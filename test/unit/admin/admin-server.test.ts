@@ -157,12 +157,8 @@ describe("the admin server", () => {
     const halfway: Socket = connect(socket);
     halfway.write("GET /ready HTT");
     await once(halfway, "connect");
-    const ended = [idle, halfway].map((it) =>
-      once(
-        it.on("error", () => {}),
-        "close",
-      ),
-    );
+    const closed = (it: Socket) => new Promise((resolve) => it.on("error", () => {}).on("close", resolve));
+    const ended = [closed(idle), closed(halfway)];
     await admin.close();
     await Promise.all(ended);
     assert.ok(!existsSync(socket));
