@@ -1,6 +1,7 @@
-// What a worker looks destinations up in, built from a MeshSnapshot and never changed afterwards (10,000 workloads behind
-// 1,000 services: some 20 ms of CPU the first time, 5 when compiled; bench/micro/address-table.ts). An endpoint that is still there in the next index is the same object, so a connection that was
-// opened under an old snapshot counts itself out of the endpoint that new connections are balanced by.
+// What a worker looks destinations up in, built from a MeshSnapshot and never changed afterwards. An endpoint that is still
+// there in the next index is the same object, so a connection that was opened under an old snapshot counts itself out of
+// the endpoint that new connections are balanced by.
+// 10,000 workloads behind 1,000 services: some 20 ms of CPU the first time, 5 when compiled; bench/micro/address-table.ts.
 
 import type { IpAddress, IpFamily } from "./address.ts";
 import { AddressTable } from "./address-table.ts";

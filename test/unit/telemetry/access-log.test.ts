@@ -34,6 +34,16 @@ test("a connection to no service and no endpoint has neither key", () => {
   assert.equal(parsed.error, "why");
 });
 
+test("the time of a line is what Date says, to the millisecond, in whatever order lines come", () => {
+  const time = fc.oneof(fc.integer({ min: 1.7e12, max: 1.7e12 + 3000 }), fc.integer({ min: 0, max: 4e12 }));
+  fc.assert(
+    fc.property(fc.array(time), (times) => {
+      for (const it of times)
+        assert.equal(JSON.parse(formatConnectionLine(record, it)).time, new Date(it).toISOString());
+    }),
+  );
+});
+
 test("whatever the strings hold, the line reads back as the record and stays one line", () => {
   const string = fc.oneof(
     fc.string({ unit: "binary" }),
