@@ -50,7 +50,7 @@ async function start(place: Place, meshFile: string): Promise<RunningProcess> {
   mkdirSync(cgroup);
   // In the caller's own namespace: its sockets belong to the pods' namespaces wherever the process is.
   const running = new RunningProcess("culvert", command, { cgroup });
-  await until(() => readFileSync(log, "utf8").includes('"msg":"ready"'), running, log);
+  await until(() => readFileSync(log, "utf8").includes('"msg":"ready"'), "culvert", running, log);
   return running;
 }
 

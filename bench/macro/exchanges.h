@@ -82,7 +82,12 @@ inline void RunExchanges(const Options &options, Report &report) {
     if (!has_ended && now >= window_end) {
       window.End(report);
       has_ended = true;
-      if (is_closed) return;
+    }
+    if (has_ended && is_closed) {
+      // A connection that hangs sends nothing, so neither rate nor percentiles would show it.
+      for (const auto &exchange : exchanges)
+        if (now - exchange.due[exchange.head] > kHangNs / 5) ++report.errors["ETIMEDOUT"];
+      return;
     }
     // Messages due in the window are waited for: leaving the slowest out would flatter the percentiles.
     if (has_ended && outstanding == 0) return;

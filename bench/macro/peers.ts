@@ -113,7 +113,7 @@ async function startHaproxy(place: Place, options: HaproxyOptions): Promise<Carr
 }
 
 async function listening(place: Place, running: RunningProcess, log: string): Promise<Carrier> {
-  await until(() => isListening(place.client, ports), running, log);
+  await until(() => isListening(place.client, ports), "the peer", running, log);
   const at = (port: number) => [`127.0.0.1:${port}`];
   return { process: running, targets: () => ({ echo: at(echoPort), sink: at(sinkPort), short: at(shortPort) }) };
 }

@@ -80,12 +80,12 @@ export function loggingTo(log: string, command: readonly string[]): [string, ...
 }
 
 /** Resolves when `isReady` is true; throws with the program's last words when it ended instead, or after 15 s. */
-export async function until(isReady: () => boolean, running: RunningProcess, log: string): Promise<void> {
+export async function until(isReady: () => boolean, what: string, running: RunningProcess, log: string): Promise<void> {
   const end = performance.now() + 15_000;
   while (!isReady()) {
     if (running.hasExited || performance.now() > end) {
       const words = [...readFileSync(log, "utf8").trimEnd().split("\n").slice(-10), ...running.stderr.slice(-20)];
-      throw new Error(`${running.name} is not ready; its last words:\n  ${words.join("\n  ")}`);
+      throw new Error(`${what} is not ready; its last words:\n  ${words.join("\n  ")}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 10)); // Neither a listening port nor a file's growth is an event.
   }

@@ -15,8 +15,9 @@ async function quick(benchmark: string): Promise<Figure[]> {
   const directory = mkdtempSync(join(tmpdir(), "culvert-bench-"));
   try {
     const out = join(directory, "result.json");
-    const words = [join(projectRoot, "bench/run.ts"), benchmark, "--quick", "--out", out];
-    await promisify(execFile)(process.execPath, words, { maxBuffer: 2 ** 24 });
+    const words = [process.execPath, join(projectRoot, "bench/run.ts"), benchmark, "--quick", "--out", out];
+    // It dies with this process, and with it what it made.
+    await promisify(execFile)("setpriv", ["--pdeathsig", "KILL", "--", ...words], { maxBuffer: 2 ** 24 });
     const { commit, figures } = JSON.parse(readFileSync(out, "utf8")) as Result;
     assert.match(commit, /^[0-9a-f]{40}/);
     return figures;
