@@ -2,10 +2,13 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
 import type { Dialled } from "./lab/greeting.ts";
-import { cannotRun, type Host, Lab, type LabProxy } from "./lab/lab.ts";
+import { cannotRun, type Host, Lab } from "./lab/lab.ts";
 
 describe("outbound capture", { skip: cannotRun() }, () => {
   let lab: Lab;
@@ -106,11 +109,9 @@ describe("outbound capture", { skip: cannotRun() }, () => {
     await using proxy = await lab.startedProxy([server]);
     await proxy.enroll(client);
     const url = `http://${server.ip4}:7000/`;
-    const curl = ["curl", "-s", "--http0.9", "--interface", "if!eth0", url];
-    const script = `echo $$ >${lab.podsCgroup}/cgroup.procs && exec nsenter --net=${client.netnsPath} "$@"`;
     const counts = await proxy.counted(async () => {
-      const { stdout } = await promisify(execFile)("sh", ["-c", script, "sh", ...curl]);
-      assert.equal((JSON.parse(stdout) as { who: string }).who, "server");
+      const line = await runInPod(client, "curl", "-s", "--http0.9", "--interface", "if!eth0", url);
+      assert.equal((JSON.parse(line) as { who: string }).who, "server");
     });
     assert.deepEqual(counts, { pass_bound_to_device: 1 });
   });
@@ -204,16 +205,41 @@ describe("outbound capture", { skip: cannotRun() }, () => {
     await impostor.kill();
   });
 
-  test("a socket that was captured and dials again, elsewhere, tells its new peer's name", async () => {
-    // Not by Node, whose sockets dial once: the record of a first attempt must not outlive it. Here the second dial is
-    // another socket at the same source address, which the first one's record must not touch either.
+  test("a socket that was captured and dials elsewhere tells its new peer's name", async () => {
     await using proxy = await lab.startedProxy([server]);
     await proxy.enroll(client);
-    const from = { localAddress: client.ip4, localPort: 20_010 };
-    assert.equal((await client.dial(server.ip4, 7000, from)).peer, `${server.ip4}:7000`);
-    await proxy.process.call("setDestinations", { addresses: [], cidrs: [] });
-    assert.equal((await client.dial(other.ip4, 7000, from)).peer, `${other.ip4}:7000`);
+    const dialled = await redial(client, [server.ip4, 7000], [other.ip4, 7000], [server.ip4, 7001]);
+    assert.deepEqual(
+      dialled.map(({ peer, greeting }) => [peer, greeting?.who]),
+      [
+        [`${server.ip4}:7000`, "proxy outbound"],
+        [`${other.ip4}:7000`, "other"],
+        [`${server.ip4}:7001`, "proxy outbound"],
+      ],
+    );
+    assert.equal(dialled[2]?.greeting?.original?.address, `${server.ip4}:7001`);
   });
+
+  async function redial(from: Host, ...targets: (readonly [string, number])[]): Promise<Dialled[]> {
+    const directory = await mkdtemp(join(tmpdir(), "culvert-redial-"));
+    try {
+      const program = join(directory, "redial");
+      await promisify(execFile)("clang", [join(import.meta.dirname, "lab/redial.c"), "-o", program]);
+      const lines = await runInPod(from, program, ...targets.flat().map(String));
+      return lines
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line) as Dialled);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  }
+
+  async function runInPod(host: Host, ...command: string[]): Promise<string> {
+    const script = `echo $$ >${lab.podsCgroup}/cgroup.procs && exec nsenter --net=${host.netnsPath} "$@"`;
+    const { stdout } = await promisify(execFile)("sh", ["-c", script, "sh", ...command]);
+    return stdout;
+  }
 });
 
 function who(dialled: Dialled): string | undefined {

@@ -79,7 +79,7 @@ async function dial(request: DialRequest): Promise<Dialled> {
   socket.on("error", (error: NodeJS.ErrnoException) => {
     dialled.error = error.code ?? error.message;
   });
-  await once(socket, "close");
+  await new Promise((resolve) => socket.on("close", resolve));
   if (text !== "") dialled.greeting = JSON.parse(text) as Greeting;
   return dialled;
 }
