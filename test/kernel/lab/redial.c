@@ -21,6 +21,7 @@ int main(int argc, char **argv) {
     getpeername(fd, (struct sockaddr *)&address, &length);
     for (size_t at = 0; strchr(line, '\n') == NULL && at < sizeof line - 1; at++)
       if (recv(fd, line + at, 1, 0) != 1) return fprintf(stderr, "recv: %s\n", strerror(errno)), 1;
+    line[strcspn(line, "\n")] = 0;
     printf("{\"peer\":\"%s:%d\",\"greeting\":%s}\n", inet_ntoa(address.sin_addr), ntohs(address.sin_port), line);
   }
 }
