@@ -65,8 +65,7 @@ export class YamlSource {
 
   #problemAt(offset: number, path: DocumentPath, message: string): ConfigProblem {
     const { line, col } = this.#lines.linePos(offset);
-    // An empty document has no line at all.
-    return { line: Math.max(line, 1), column: Math.max(col, 1), path: formatPath(path), message };
+    return { line, column: col, path: formatPath(path), message };
   }
 
   #offsetOf(path: DocumentPath, at: "key" | "value"): number {

@@ -1,5 +1,5 @@
 // Hot: runs per connection. One JSON line, at its end.
-// Built by hand: 1.2 µs of CPU against 1.6 of JSON.stringify; with Date's toISOString for every line either costs 1.2 more.
+// Built by hand: 1.3 µs of CPU against 1.5 of JSON.stringify; with Date's toISOString for every line either costs 1.2 more.
 
 import type { Direction, Result } from "./counters.ts";
 

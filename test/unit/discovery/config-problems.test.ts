@@ -284,17 +284,19 @@ services:
 
   test("are placed in what an alias stands for", () => {
     const text = `${node}workloads:
-  - &w { name: w, node: a, addresses: [x] }
-services: []
+  - { name: v, node: a, addresses: &bad [10.0.0.1, x] }
+  - { name: w, node: a, addresses: [10.0.0.2], capture: *bad }
+services:
+  - { name: s, addresses: *bad, ports: [{ port: 1 }], endpoints: [v] }
 `;
     assert.deepEqual(
-      problemsOf(text).map((it) => `${it.line}:${it.column}`),
-      ["3:40"],
-    );
-    const twice = `node: &n { name: a, cgroups: { pods: p } }\nworkloads: []\nservices: *n\n`;
-    assert.deepEqual(
-      problemsOf(twice).map((it) => `${it.line}:${it.column} ${it.path}`),
-      ["1:38 node.cgroups.pods", "3:11 services"],
+      problemsOf(text).map((it) => `${it.line}:${it.column} ${it.path}`),
+      [
+        "3:42 services[0].addresses[0]",
+        "3:52 workloads[0].addresses[1]",
+        "3:52 services[0].addresses[1]",
+        "4:57 workloads[1].capture",
+      ],
     );
   });
 

@@ -28,14 +28,16 @@ test("an address table answers like a map from address and port, whatever was pu
   );
 });
 
-test("an address table tells apart keys that differ in any one word or the port", () => {
-  const table = new AddressTable<{ at: number }>();
-  const keys = [0, 1, 2, 3, 4].map((at) => [0, 1, 2, 3, 4].map((i) => (i === at ? 7 : 0)));
-  for (const [at, [w0, w1, w2, w3, port]] of keys.entries()) {
-    table.set(addressFromWords(w0!, w1!, w2!, w3!), port!, { at });
-  }
-  assert.equal(table.size, 5);
-  for (const [at, [w0, w1, w2, w3, port]] of keys.entries()) {
-    assert.equal(table.get(w0!, w1!, w2!, w3!, port!)?.at, at);
-  }
-});
+for (const [at, part] of ["word 0", "word 1", "word 2", "word 3", "port"].entries()) {
+  test(`an address table tells apart keys that differ in ${part} only, those that are absent too`, () => {
+    const table = new AddressTable<{ n: number }>();
+    const key = (n: number) =>
+      [0, 1, 2, 3, 4].map((i) => (i === at ? n : 0)) as [number, number, number, number, number];
+    for (let n = 0; n < 1000; n++) {
+      const [w0, w1, w2, w3, port] = key(n);
+      table.set(addressFromWords(w0, w1, w2, w3), port, { n });
+    }
+    assert.equal(table.size, 1000);
+    for (let n = 0; n < 2000; n++) assert.equal(table.get(...key(n))?.n, n < 1000 ? n : undefined);
+  });
+}

@@ -64,6 +64,25 @@ describe("an IP address", () => {
     );
   });
 
+  for (const text of [
+    "1:2:3:4:5:6:7",
+    "1:2:3:4:5:6:7:8:9",
+    "1:2:3:4::5:6:7:8", // "::" stands for no group
+    "1::2::3",
+    ":::",
+    "1:2:3:4:5:6:7:",
+    "::10.0.0.1:1",
+    "fe80::1%eth0",
+    "::00001",
+    "010.0.0.1",
+    "10.0.0.256",
+    "10.0.1",
+    " 10.0.0.1",
+    "",
+  ]) {
+    test(`is not "${text}"`, () => assert.equal(parseAddress(text), undefined));
+  }
+
   test("in its v4-mapped form is the IPv4 address", () => {
     assert.deepEqual(parseAddress("::ffff:10.0.0.1"), parseAddress("10.0.0.1"));
     assert.equal(formatAddress(parseAddress("::ffff:a00:1")!), "10.0.0.1");
