@@ -46,6 +46,6 @@ case $target in
   all) build_bpf; build_native ;;
   bpf) build_bpf ;;
   native) build_native ;;
-  prebuild) npm_config_nodedir="$pinned" prebuildify --cwd native --out "$PWD" --napi --strip -t "$(node -p process.versions.node)" ;;
+  prebuild) npm_config_nodedir="$pinned" prebuildify --cwd native --out "$PWD/native" --napi --strip -t "$(node -p process.versions.node)" ;;
   *) echo "build.sh: unknown target '$target'; one of all, bpf, native, prebuild" >&2; exit 1 ;;
 esac
