@@ -41,8 +41,11 @@ static __always_inline bool proxy_listens(struct bpf_sock_addr *ctx, const struc
   return is_proxys;
 }
 
-// One remote address for all would leave 28,000 source ports, and those of closed connections sit in TIME_WAIT. IPv4
-// has 127.77/16 to spread over.
+// Each remote has 28,000 source ports. Towards a loopback address those in TIME_WAIT are free again after 1 s
+// (tcp_tw_reuse = 2, the default since 4.19), which one remote for all IPv6 relies on. IPv4 has 127.77/16 to spread
+// over, so there the limit is per destination, as it is without Culvert. Measured on 6.18, 2 cores, 60 s of connections
+// that the client closes first, 8 at a time, to one destination: IPv4 5,800–11,000/s and IPv6 8,200–13,900/s in 5 s
+// steps, none falling, none failing; unmeshed, over a veth, 400/s after the first 5 s.
 static __always_inline void choose_rewritten(const struct address *destination, __be16 port,
                                              struct address *rewritten) {
   if (is_ipv4(destination)) {

@@ -22,6 +22,7 @@ std::unordered_map<int, bpf_attach_type> attach_types;
 const char *HintFor(int error) {
   if (error == EPERM) return "needs CAP_BPF and CAP_NET_ADMIN (or root)";
   if (error == EACCES) return "this kernel's verifier refuses a program: please report it with the output of uname -r";
+  if (error == EBADF) return "the target is neither a cgroup2 directory nor a network namespace";
   if (error == ENOENT) return "is the path right, and was it built (npm run setup)?";
   if (error == EINVAL || error == ENOTSUP) return "needs a kernel of at least 5.10 with CONFIG_CGROUP_BPF";
   return "";

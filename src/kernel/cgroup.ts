@@ -1,8 +1,8 @@
 // The cgroup v2 hierarchy: where it is mounted, and how this process gets a cgroup of its own, by which the kernel tells
 // the proxy's sockets from everyone else's.
 
-import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, readFileSync, rmdirSync, statfsSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 
 /** The mount point of a cgroup2 file system; hybrid hierarchies are fine. Throws when there is none. */
 export function findCgroupRoot(mounts = readFileSync("/proc/self/mounts", "utf8")): string {
@@ -23,26 +23,33 @@ function unescapeMountPath(path: string): string {
 
 /**
  * Moves this process into the cgroup directory `path`, which is created if missing. Only sockets that are created after
- * that count as the proxy's. `leave` moves it back where it was, and removes the directory if it was created here.
+ * that count as the proxy's. `leave` moves it back where it was, and removes what was created here.
  */
 export function enterProxyCgroup(path: string): { leave(): void } {
   const before = join(findCgroupRoot(), ownCgroup());
-  const isCreated = mkdirSync(path, { recursive: true }) !== undefined;
+  let topmostCreated: string | undefined;
   try {
+    topmostCreated = mkdirSync(path, { recursive: true });
+    if (statfsSync(path).type !== cgroup2Magic) throw new Error(`${path} is not on a cgroup2 file system`);
     moveInto(path);
-  } catch (error) {
-    if (isCreated) rmdirSync(path);
-    throw new Error(`enter cgroup ${path}: is it a directory below a cgroup2 mount, and is this process root?`, {
-      cause: error,
-    });
+  } catch (cause) {
+    removeEmpty(path, topmostCreated);
+    throw new Error(
+      `enter cgroup ${path}: ${(cause as Error).message}; it must lie below ${findCgroupRoot()}, and needs root`,
+      {
+        cause,
+      },
+    );
   }
   return {
     leave() {
       moveInto(before);
-      if (isCreated) removeIfEmpty(path);
+      removeEmpty(path, topmostCreated);
     },
   };
 }
+
+const cgroup2Magic = 0x63677270;
 
 function ownCgroup(): string {
   const line = readFileSync("/proc/self/cgroup", "utf8")
@@ -52,15 +59,16 @@ function ownCgroup(): string {
 }
 
 function moveInto(directory: string): void {
-  writeFileSync(join(directory, "cgroup.procs"), String(process.pid));
+  writeFileSync(join(directory, "cgroup.procs"), String(process.pid), { flag: "r+" });
 }
 
-function removeIfEmpty(directory: string): void {
+/** From `path` up to `topmost`, as far as nobody else lives there by now (the next version, during an upgrade). */
+function removeEmpty(path: string, topmost: string | undefined): void {
+  if (topmost === undefined) return;
   try {
-    rmdirSync(directory);
+    for (let directory = path; directory.startsWith(topmost); directory = dirname(directory)) rmdirSync(directory);
   } catch (error) {
-    // Another process of the same node (the next version, during an upgrade) may live there by now.
-    if ((error as NodeJS.ErrnoException).code !== "EBUSY" && (error as NodeJS.ErrnoException).code !== "ENOENT")
-      throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== "EBUSY" && code !== "ENOTEMPTY" && code !== "ENOENT") throw error;
   }
 }

@@ -1,7 +1,7 @@
 // The bytes of the BPF maps' keys and values: bpf/structs.h, which has the same sizes (a unit test compares them).
 // Addresses are in network order, all other numbers in host order: little-endian on both architectures we build for.
 
-import { type Cidr, type IpAddress, networkAddress, writeAddress } from "../mesh/address.ts";
+import { type Cidr, type IpAddress, mappedPrefixLength, networkAddress, writeAddress } from "../mesh/address.ts";
 import type { NetnsCookie } from "../runtime/native.ts";
 
 export const layout = {
@@ -95,7 +95,7 @@ export function encodeOptOuts(rules: readonly OptOutRule[]): Uint8Array {
 /** `struct network`: address and mask over the 128 bits of the v4-mapped form. */
 function writeNetwork(cidr: Cidr, bytes: Uint8Array, offset: number): void {
   writeAddress(networkAddress(cidr), bytes, offset);
-  const maskBits = cidr.address.family === 4 ? 96 + cidr.prefixLength : cidr.prefixLength;
+  const maskBits = mappedPrefixLength(cidr);
   for (let i = 0; i < 16; i++) {
     const own = Math.min(Math.max(maskBits - i * 8, 0), 8);
     bytes[offset + 16 + i] = (0xff00 >> own) & 0xff;
