@@ -71,7 +71,7 @@ export function sumCounters(counters: SharedArrayBuffer, workers: number): Count
   const sum = new Float64Array(rowDoubles);
   for (let worker = 0; worker < workers; worker++) {
     const row = rowOf(counters, worker);
-    // Backwards: what is closed is read before what is opened, so that a connection in between is never closed only.
+    // Backwards: what is closed is read before what is opened, so that a connection in between is not closed only.
     for (let i = rowDoubles - 1; i >= 0; i--) sum[i]! += row[i]!;
   }
   const perDirection = <T>(value: (direction: number) => T) =>
@@ -83,7 +83,9 @@ export function sumCounters(counters: SharedArrayBuffer, workers: number): Count
   });
   const open = perDirection((d) => {
     const from = closedAt + d * results.length;
-    return sum[openedAt + d]! - sum.subarray(from, from + results.length).reduce((total, n) => total + n, 0);
+    const closedSum = sum.subarray(from, from + results.length).reduce((total, n) => total + n, 0);
+    // Nothing orders another thread's plain stores on every machine.
+    return Math.max(sum[openedAt + d]! - closedSum, 0);
   });
   const bytes = perDirection((d) => ({ sent: sum[bytesAt + d * 2]!, received: sum[bytesAt + d * 2 + 1]! }));
   return { opened, closed, open, bytes };
