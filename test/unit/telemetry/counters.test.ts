@@ -41,7 +41,8 @@ test("the sum over all workers is what was counted, each kind by itself", () => 
         const closed = results.map((result) => expected.get(`closed ${direction} ${result}`) ?? 0);
         assert.equal(totals.opened[direction], opened);
         assert.deepEqual(Object.values(totals.closed[direction]), closed);
-        assert.equal(totals.open[direction], opened - closed.reduce((sum, n) => sum + n, 0));
+        // More closed than opened is what a scrape may see for a moment.
+        assert.equal(totals.open[direction], Math.max(opened - closed.reduce((sum, n) => sum + n, 0), 0));
         for (const flow of flows) {
           assert.equal(totals.bytes[direction][flow], expected.get(`bytes ${direction} ${flow}`) ?? 0);
         }
