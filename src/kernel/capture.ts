@@ -6,11 +6,10 @@
 //
 // All of it belongs to this process: when it ends, in whatever way, the kernel detaches and frees everything.
 
-import { readdirSync } from "node:fs";
-import { join } from "node:path";
 import { addressFromBytes, type Cidr, formatAddress, type IpAddress } from "../mesh/address.ts";
 import { type Fd, type NetnsCookie, native } from "../runtime/native.ts";
-import { BpfMap, closeFd } from "./bpf-map.ts";
+import { closeFd } from "./bpf-map.ts";
+import { KernelObjects } from "./kernel-objects.ts";
 import {
   decodeCookie,
   decodeU32,
@@ -67,31 +66,14 @@ interface PodState {
 /** Clamped by net.core.somaxconn, 4096 by default. */
 const backlog = 4096;
 
-type MapName =
-  | "pods"
-  | "pod_by_address"
-  | "opt_outs"
-  | "destinations"
-  | "pod_cidrs"
-  | "captured_sockets"
-  | "proxy_sockets"
-  | "original_destination"
-  | "bypass"
-  | "listeners"
-  | "reasons";
-
 export class Capture implements Disposable {
-  readonly #programs: Record<string, Fd>;
-  readonly #maps: Record<MapName, BpfMap>;
-  readonly #links: Fd[];
+  readonly #objects: KernelObjects;
   readonly #pods: Map<PreparedPod, PodState>;
   #ownNetnsInode: bigint;
   #isClosed: boolean;
 
-  private constructor(programs: Record<string, Fd>, maps: Record<MapName, BpfMap>) {
-    this.#programs = programs;
-    this.#maps = maps;
-    this.#links = [];
+  private constructor(objects: KernelObjects) {
+    this.#objects = objects;
     this.#pods = new Map();
     this.#ownNetnsInode = 0n;
     this.#isClosed = false;
@@ -99,11 +81,7 @@ export class Capture implements Disposable {
 
   /** Loads and attaches; the hooks pass everything until a pod is armed. Whole or not at all. */
   static start(options: CaptureOptions): Capture {
-    const objects = readdirSync(options.objectsPath).filter((name) => name.endsWith(".bpf.o"));
-    if (objects.length === 0) throw new Error(`load BPF objects: none in ${options.objectsPath}; run npm run setup`);
-    const loaded = native.bpf("load", { objects: objects.sort().map((name) => join(options.objectsPath, name)) });
-    const maps = Object.fromEntries(Object.entries(loaded.maps).map(([name, info]) => [name, new BpfMap(info)]));
-    const capture = new Capture(loaded.programs, maps as Record<MapName, BpfMap>);
+    const capture = new Capture(KernelObjects.load(options.objectsPath));
     try {
       capture.#attach(options);
     } catch (error) {
@@ -114,20 +92,17 @@ export class Capture implements Disposable {
   }
 
   get originalDestinationMap(): Fd {
-    return this.#maps.original_destination.fd;
+    return this.#objects.maps.original_destination.fd;
   }
 
   #attach({ podsCgroup, proxyCgroup }: CaptureOptions): void {
-    const attach = (program: string, cgroupPath: string) => {
-      this.#links.push(native.bpf("attachCgroup", { program: this.#program(program), cgroupPath }).link);
-    };
-    attach("culvert_sock_create", proxyCgroup);
-    attach("culvert_sockops", proxyCgroup);
-    attach("culvert_sockops", podsCgroup);
-    attach("culvert_getpeername4", podsCgroup);
-    attach("culvert_getpeername6", podsCgroup);
-    attach("culvert_connect4", podsCgroup);
-    attach("culvert_connect6", podsCgroup);
+    this.#objects.attachCgroup("culvert_sock_create", proxyCgroup);
+    this.#objects.attachCgroup("culvert_sockops", proxyCgroup);
+    this.#objects.attachCgroup("culvert_sockops", podsCgroup);
+    this.#objects.attachCgroup("culvert_getpeername4", podsCgroup);
+    this.#objects.attachCgroup("culvert_getpeername6", podsCgroup);
+    this.#objects.attachCgroup("culvert_connect4", podsCgroup);
+    this.#objects.attachCgroup("culvert_connect6", podsCgroup);
 
     const own = native.netns("open", { path: "/proc/self/ns/net" });
     try {
@@ -143,17 +118,11 @@ export class Capture implements Disposable {
     }
   }
 
-  #program(name: string): Fd {
-    const program = this.#programs[name];
-    if (program === undefined) throw new Error(`start capture: no BPF program ${name}; build again with npm run setup`);
-    return program;
-  }
-
   /** The cookie of a namespace as the sock_create program saw it; undefined when it did not see this process's socket. */
   #cookieByStorage(netns: Fd): NetnsCookie | undefined {
     const { fd } = native.netns("socket", { netns, family: 4 });
     try {
-      const value = this.#maps.proxy_sockets.lookup(encodeU32(fd));
+      const value = this.#objects.maps.proxy_sockets.lookup(encodeU32(fd));
       return value && decodeCookie(value);
     } finally {
       closeFd(fd);
@@ -162,7 +131,7 @@ export class Capture implements Disposable {
 
   /** Makes the addresses and networks of interest exactly these; what stays is not touched. */
   setDestinations(addresses: Iterable<IpAddress>, podCidrs: readonly Cidr[]): void {
-    const { destinations, pod_cidrs } = this.#maps;
+    const { destinations, pod_cidrs } = this.#objects.maps;
     const networks = encodeNetworks(podCidrs);
     const stale = new Map<string, Uint8Array>();
     for (const key of destinations.keys()) stale.set(formatAddress(addressFromBytes(key)), key);
@@ -200,12 +169,12 @@ export class Capture implements Disposable {
       listen("outbound", hasIpv6 ? "::" : "0.0.0.0", layout.MESH_PORT_OUTBOUND);
       // Bound to loopback: only sk_lookup leads there, never a packet from outside.
       const inbound4 = listen("inbound", "127.0.0.1", layout.MESH_PORT_INBOUND);
-      this.#maps.listeners.update(encodeU32(id * 2), encodeU64(BigInt(inbound4)));
+      this.#objects.maps.listeners.update(encodeU32(id * 2), encodeU64(BigInt(inbound4)));
       if (hasIpv6) {
         const inbound6 = listen("inbound", "::1", layout.MESH_PORT_INBOUND);
-        this.#maps.listeners.update(encodeU32(id * 2 + 1), encodeU64(BigInt(inbound6)));
+        this.#objects.maps.listeners.update(encodeU32(id * 2 + 1), encodeU64(BigInt(inbound6)));
       }
-      if (rules.length > 0) this.#maps.opt_outs.update(encodeU32(id), encodeOptOuts(rules));
+      if (rules.length > 0) this.#objects.maps.opt_outs.update(encodeU32(id), encodeOptOuts(rules));
       const pod = { id, name: request.name, netns, cookie, listeners };
       const addresses = request.addresses.filter(({ family }) => family === 4 || hasIpv6);
       this.#pods.set(pod, { addresses, isArmed: false, link: undefined });
@@ -222,12 +191,12 @@ export class Capture implements Disposable {
     if (state.isArmed) return;
     state.isArmed = true;
     try {
-      state.link = native.bpf("attachNetns", { program: this.#program("culvert_sk_lookup"), netns: pod.netns }).link;
+      state.link = this.#objects.attachNetns("culvert_sk_lookup", pod.netns);
       for (const address of state.addresses) this.#claim(pod, address);
       const [ip4, ip6] = ([4, 6] as const).map((family) =>
         state.addresses.find((address) => address.family === family),
       );
-      this.#maps.pods.update(encodeU64(pod.cookie), encodePod(pod.id, ip4, ip6));
+      this.#objects.maps.pods.update(encodeU64(pod.cookie), encodePod(pod.id, ip4, ip6));
     } catch (error) {
       this.disarm(pod);
       throw error;
@@ -235,12 +204,12 @@ export class Capture implements Disposable {
   }
 
   #claim(pod: PreparedPod, address: IpAddress): void {
-    const owner = this.#maps.pod_by_address.lookup(encodeAddress(address));
+    const owner = this.#objects.maps.pod_by_address.lookup(encodeAddress(address));
     if (owner !== undefined && decodeU32(owner) !== pod.id) {
       const name = [...this.#pods.keys()].find(({ id }) => id === decodeU32(owner))?.name;
       throw new Error(`enroll pod ${pod.name}: address ${formatAddress(address)} is pod ${name}'s`);
     }
-    this.#maps.pod_by_address.update(encodeAddress(address), encodeU32(pod.id));
+    this.#objects.maps.pod_by_address.update(encodeAddress(address), encodeU32(pod.id));
   }
 
   /** Captures nothing new of this pod. What was captured before still waits in its listeners. Idempotent. */
@@ -248,13 +217,13 @@ export class Capture implements Disposable {
     const state = this.#pods.get(pod);
     if (!state?.isArmed) return;
     state.isArmed = false;
-    this.#maps.pods.delete(encodeU64(pod.cookie));
+    this.#objects.maps.pods.delete(encodeU64(pod.cookie));
     if (state.link !== undefined) closeFd(state.link);
     state.link = undefined;
     for (const address of state.addresses) {
       const key = encodeAddress(address);
-      const owner = this.#maps.pod_by_address.lookup(key);
-      if (owner !== undefined && decodeU32(owner) === pod.id) this.#maps.pod_by_address.delete(key);
+      const owner = this.#objects.maps.pod_by_address.lookup(key);
+      if (owner !== undefined && decodeU32(owner) === pod.id) this.#objects.maps.pod_by_address.delete(key);
     }
   }
 
@@ -265,9 +234,9 @@ export class Capture implements Disposable {
   }
 
   #forget(id: number, netns: Fd, listeners: readonly PodListener[]): void {
-    this.#maps.listeners.delete(encodeU32(id * 2));
-    this.#maps.listeners.delete(encodeU32(id * 2 + 1));
-    this.#maps.opt_outs.delete(encodeU32(id));
+    this.#objects.maps.listeners.delete(encodeU32(id * 2));
+    this.#objects.maps.listeners.delete(encodeU32(id * 2 + 1));
+    this.#objects.maps.opt_outs.delete(encodeU32(id));
     for (const { fd } of listeners) closeFd(fd);
     closeFd(netns);
   }
@@ -276,7 +245,7 @@ export class Capture implements Disposable {
   reasonCounts(): Record<string, number> {
     const counts: Record<string, number> = {};
     for (const { number, name } of reasons) {
-      const value = this.#maps.reasons.lookup(encodeU32(number));
+      const value = this.#objects.maps.reasons.lookup(encodeU32(number));
       counts[name] = value === undefined ? 0 : sumU64(value);
     }
     return counts;
@@ -287,9 +256,7 @@ export class Capture implements Disposable {
     if (this.#isClosed) return;
     this.#isClosed = true;
     for (const pod of [...this.#pods.keys()]) this.release(pod);
-    for (const fd of this.#links) closeFd(fd);
-    for (const fd of Object.values(this.#programs)) closeFd(fd);
-    for (const map of Object.values(this.#maps)) map.close();
+    this.#objects.close();
   }
 
   [Symbol.dispose](): void {
