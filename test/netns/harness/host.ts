@@ -74,7 +74,7 @@ export class Host {
       this.#declared.splice(0).map(async (application) => {
         const directory = this.#site.makeDirectory(this.name);
         const running = this.#spawn(application.name, await application.command(this, directory));
-        await this.#listening(running, application.ports);
+        await this.untilListening(running, application.ports);
       }),
     );
   }
@@ -124,7 +124,8 @@ export class Host {
     });
   }
 
-  async #listening(running: RunningProcess, ports: readonly number[]): Promise<void> {
+  /** Waits until the program listens on all of these ports. */
+  async untilListening(running: RunningProcess, ports: readonly number[]): Promise<void> {
     const end = performance.now() + patienceMs;
     while (!ports.every((port) => this.namespace.listeningPorts().has(port))) {
       if (running.hasExited || performance.now() > end) {

@@ -1,0 +1,81 @@
+// Stopping: what is open finishes, what is new goes past.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { nginx } from "./harness/applications.ts";
+import type { Culvert, CulvertOptions } from "./harness/culvert.ts";
+import { Mesh } from "./harness/mesh.ts";
+import type { Pod } from "./harness/pod.ts";
+import type { RemoteSocket } from "./harness/remote-socket.ts";
+
+interface Opened extends AsyncDisposable {
+  readonly culvert: Culvert;
+  readonly clientPod: Pod;
+  readonly client: RemoteSocket;
+  readonly server: RemoteSocket;
+  readonly url: string;
+}
+
+/** An open connection through the proxy. */
+async function openConnection(options: CulvertOptions = {}): Promise<Opened> {
+  const mesh = await Mesh.start();
+  const node = mesh.node("a");
+  const server = await node.pod("server").serve(nginx()).listen(7000);
+  const service = mesh.service("server", { port: 7000, endpoints: [node.pod("server")] });
+  const culvert = await node.culvert(options);
+  const clientPod = node.pod("client");
+  const client = await (await clientPod.socket()).connect(service.ipv4, 7000);
+  await server.accept();
+  await client.send("x");
+  await server.receive(1);
+  const url = `http://${node.pod("server").ipv4}/`;
+  return { culvert, clientPod, client, server, url, [Symbol.asyncDispose]: () => mesh[Symbol.asyncDispose]() };
+}
+
+test("SIGTERM lets open connections finish, passes new ones by, and exits 0 when the last has ended", async () => {
+  await using opened = await openConnection();
+  const { culvert, clientPod, client, server, url } = opened;
+  const ended = culvert.exited();
+  culvert.signal("SIGTERM");
+  await culvert.log.find("draining", ({ msg }) => /drain/.test(msg));
+
+  assert.match(await clientPod.run("curl", "-sS", url), /^server /);
+  await client.send("after SIGTERM");
+  assert.equal(await server.receive(13), "after SIGTERM");
+  assert.equal(culvert.hasExited, false);
+  await client.close();
+  assert.deepEqual(await server.ending(), { bytes: 0, end: "fin" });
+  await server.close();
+  assert.deepEqual(await ended, { code: 0, signal: null });
+  const connections = culvert.log.items.filter(({ msg }) => msg === "connection");
+  assert.deepEqual(
+    connections.map(({ result, bytesSent }) => ({ result, bytesSent })),
+    [{ result: "ok", bytesSent: 14 }],
+  );
+});
+
+test("a drain that takes longer than drainTimeoutSeconds is cut short", async () => {
+  await using opened = await openConnection({ drainTimeoutSeconds: 1 });
+  assert.deepEqual(await opened.culvert.terminate(), { code: 0, signal: null });
+  assert.equal((await opened.server.ending()).end, "reset");
+});
+
+test("a second SIGTERM ends it at once", async () => {
+  await using opened = await openConnection({ drainTimeoutSeconds: 60 });
+  const ended = opened.culvert.exited();
+  opened.culvert.signal("SIGTERM");
+  await opened.culvert.log.find("draining", ({ msg }) => /drain/.test(msg));
+  opened.culvert.signal("SIGTERM");
+  await ended;
+  await opened.server.ending();
+});
+
+test("/ready says no while it drains, with the reason", async () => {
+  await using opened = await openConnection();
+  assert.equal((await opened.culvert.get("/ready")).status, 200);
+  opened.culvert.signal("SIGTERM");
+  await opened.culvert.log.find("draining", ({ msg }) => /drain/.test(msg));
+  const { status, body } = await opened.culvert.get("/ready");
+  assert.equal(status, 503);
+  assert.match(body, /drain/);
+});

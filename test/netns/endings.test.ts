@@ -1,0 +1,77 @@
+// FIN stays FIN and RST stays RST, in both directions: symptoms are truncated answers, hangs and invented resets.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Culvert } from "./harness/culvert.ts";
+import { Mesh } from "./harness/mesh.ts";
+import type { RemoteSocket } from "./harness/remote-socket.ts";
+
+interface Pair extends AsyncDisposable {
+  readonly culvert: Culvert;
+  readonly client: RemoteSocket;
+  readonly server: RemoteSocket;
+}
+
+/** A client and a server with a connection between them that has carried a byte each way. */
+async function connectedPair(): Promise<Pair> {
+  const mesh = await Mesh.start();
+  const node = mesh.node("a");
+  const server = await node.pod("server").listen(7000);
+  const service = mesh.service("server", { port: 7000, endpoints: [node.pod("server")] });
+  const culvert = await node.culvert();
+  const client = await (await node.pod("client").socket()).connect(service.ipv4, 7000);
+  await server.accept();
+  for (const [from, to] of [[client, server] as const, [server, client] as const]) {
+    await from.send("x");
+    await to.receive(1);
+  }
+  return { culvert, client, server, [Symbol.asyncDispose]: () => mesh[Symbol.asyncDispose]() };
+}
+
+const directions = [
+  { name: "client", sides: ({ client, server }: Pair) => [client, server] as const },
+  { name: "server", sides: ({ client, server }: Pair) => [server, client] as const },
+];
+
+for (const { name, sides } of directions) {
+  test(`a half-close by the ${name} is a FIN to the other side, which goes on sending`, async () => {
+    await using pair = await connectedPair();
+    const [first, second] = sides(pair);
+    await first.send("last words");
+    await first.shutdown();
+    assert.deepEqual(await second.ending(), { bytes: 10, end: "fin" });
+    await second.send("still here");
+    assert.equal(await first.receive(10), "still here");
+    await second.close();
+    assert.deepEqual(await first.ending(), { bytes: 0, end: "fin" });
+    assert.equal((await pair.culvert.connection()).result, "ok");
+  });
+
+  test(`a RST by the ${name} is a RST to the other side`, async () => {
+    await using pair = await connectedPair();
+    const [first, second] = sides(pair);
+    await first.reset();
+    assert.deepEqual(await second.ending(), { bytes: 0, end: "reset" });
+    assert.equal((await pair.culvert.connection()).result, "reset");
+  });
+
+  test(`a RST by the ${name} after the other side's half-close is a RST still`, async () => {
+    await using pair = await connectedPair();
+    const [first, second] = sides(pair);
+    await second.shutdown();
+    assert.deepEqual(await first.ending(), { bytes: 0, end: "fin" });
+    await first.reset();
+    assert.deepEqual(await second.ending(), { bytes: 0, end: "reset" });
+    await pair.culvert.connection();
+  });
+
+  test(`bytes that the ${name} sent before it closed arrive before the FIN`, async () => {
+    await using pair = await connectedPair();
+    const [first, second] = sides(pair);
+    const sent = await first.fill(500_000);
+    await first.close();
+    assert.deepEqual(await second.ending(), { bytes: sent, end: "fin" });
+    await second.close();
+    await pair.culvert.connection();
+  });
+}
