@@ -2,10 +2,10 @@
 
 import { constants } from "node:os";
 import { getSystemErrorMessage } from "node:util";
+import type { SocketWords } from "../runtime/reactor.ts";
 import type { Result } from "../telemetry/counters.ts";
 import { describeError } from "../telemetry/errors.ts";
 import { formatSocketWords } from "./address-text.ts";
-import type { Stream } from "./stream.ts";
 
 const { errno } = constants;
 
@@ -29,9 +29,21 @@ export function resultOfErrno(code: number): Result {
   return results.get(code) ?? "error";
 }
 
+/** A stream that did not end well. */
+export interface FailedStream {
+  readonly source: SocketWords;
+  readonly original: SocketWords;
+  readonly result: Result;
+  /** 0: the proxy ended it. */
+  readonly errno: number;
+  /** Whose RST or silence ended it. */
+  readonly endedBy: "client" | "server" | "proxy";
+  readonly wasConnected: boolean;
+}
+
 /** What the access log says of a stream that did not end well. `endpoint`: the text of where it went. */
 export function describeFailure(
-  stream: Stream,
+  stream: FailedStream,
   service: string | undefined,
   endpoint: string | undefined,
   connectTimeoutMs: number,
@@ -45,11 +57,12 @@ export function describeFailure(
     case "refused":
       return describeError("CONNECT_REFUSED", { endpoint: to });
     case "timeout":
+      if (stream.wasConnected) return describeError("PEER_SILENT", { source, endpoint: to, side: stream.endedBy });
       return describeError("CONNECT_TIMEOUT", { endpoint: to, milliseconds: connectTimeoutMs });
     case "limit":
       return describeError("LIMIT_REACHED", { source, resource: reason });
     case "reset":
-      return describeError("CONNECTION_RESET", { source, endpoint: to, side: stream.resetBy });
+      return describeError("CONNECTION_RESET", { source, endpoint: to, side: stream.endedBy });
     default:
       return describeError("CONNECT_UNREACHABLE", { endpoint: to, reason });
   }

@@ -4,7 +4,11 @@ import type { MeshIndex } from "../mesh/mesh-index.ts";
 import type { Fd } from "../runtime/native.ts";
 import type { Reactor } from "../runtime/reactor.ts";
 import type { WorkerCounters } from "../telemetry/counters.ts";
-import type { Stream } from "./stream.ts";
+
+export interface OpenStream {
+  /** Ends it now, both ways by RST. */
+  abort(): void;
+}
 
 export interface ProxyContext {
   readonly reactor: Reactor;
@@ -21,7 +25,7 @@ export interface ProxyContext {
   /** The node that this process serves. */
   node: string;
   /** What is open. */
-  readonly streams: Set<Stream>;
+  readonly streams: Set<OpenStream>;
   /** Called when the last one has closed. */
   onIdle: () => void;
 }

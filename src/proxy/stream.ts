@@ -54,6 +54,7 @@ class Leg implements ConnectionHandler {
   }
 
   onConnected(): void {
+    this.stream.wasConnected = true;
     this.peer.connection!.resume();
   }
 
@@ -102,8 +103,9 @@ export class Stream {
   route: Route | undefined;
   result: Result;
   errno: number;
-  /** Which side's RST ended it. */
-  resetBy: "client" | "server" | "proxy";
+  /** Whose RST or silence ended it. */
+  endedBy: "client" | "server" | "proxy";
+  wasConnected: boolean;
   #service: string | undefined;
   readonly #context: ProxyContext;
   readonly #downstream: Leg;
@@ -126,7 +128,8 @@ export class Stream {
     this.route = undefined;
     this.result = "ok";
     this.errno = 0;
-    this.resetBy = "proxy";
+    this.endedBy = "proxy";
+    this.wasConnected = false;
     this.#service = undefined;
     this.#downstream = new Leg(this, "sent");
     this.#upstream = new Leg(this, "received");
@@ -185,7 +188,7 @@ export class Stream {
       if (this.errno === 0) {
         this.errno = errno;
         this.result = resultOfErrno(errno);
-        this.resetBy = leg === this.#downstream ? "client" : "server";
+        this.endedBy = leg === this.#downstream ? "client" : "server";
       }
       if (!leg.peer.closed) {
         if (wasConnected) leg.peer.connection!.resetAfterQueue(resetLingerMs);

@@ -93,6 +93,12 @@ export const errorTable = {
     template: "carry {source} to {endpoint}: reset by the {side}",
     hint: "see that application's own log",
   },
+  PEER_SILENT: {
+    source: "upstream",
+    retry: "never",
+    template: "carry {source} to {endpoint}: the {side} stopped acknowledging",
+    hint: "see that its machine and the network in between are up",
+  },
   LIMIT_REACHED: {
     source: "internal",
     retry: "safe",
