@@ -20,10 +20,10 @@ interface Opened extends AsyncDisposable {
 async function openConnection(options: CulvertOptions = {}): Promise<Opened> {
   const mesh = await Mesh.start();
   const node = mesh.node("a");
+  const clientPod = node.pod("client");
   const server = await node.pod("server").serve(nginx()).listen(7000);
   const service = mesh.service("server", { port: 7000, endpoints: [node.pod("server")] });
   const culvert = await node.culvert(options);
-  const clientPod = node.pod("client");
   const client = await (await clientPod.socket()).connect(service.ipv4, 7000);
   await server.accept();
   await client.send("x");

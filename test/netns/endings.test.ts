@@ -16,10 +16,11 @@ interface Pair extends AsyncDisposable {
 async function connectedPair(): Promise<Pair> {
   const mesh = await Mesh.start();
   const node = mesh.node("a");
-  const server = await node.pod("server").listen(7000);
-  const service = mesh.service("server", { port: 7000, endpoints: [node.pod("server")] });
+  const [clientPod, serverPod] = [node.pod("client"), node.pod("server")];
+  const service = mesh.service("server", { port: 7000, endpoints: [serverPod] });
+  const server = await serverPod.listen(7000);
   const culvert = await node.culvert();
-  const client = await (await node.pod("client").socket()).connect(service.ipv4, 7000);
+  const client = await (await clientPod.socket()).connect(service.ipv4, 7000);
   await server.accept();
   for (const [from, to] of [[client, server] as const, [server, client] as const]) {
     await from.send("x");

@@ -48,6 +48,7 @@ export class MeshNode {
   pod(name: string, options: PodOptions = {}): Pod {
     const declared = this.pods.find((pod) => pod.name === name);
     if (declared !== undefined) return declared;
+    if (this.#started.length > 0) throw new Error(`declare pod ${name} before culvert starts: it reads mesh.yaml once`);
     const addresses = nextAddresses(this.#pods, options.families ?? [4, 6]);
     const cgroup = this.#directory.makeCgroup(this.name, "pods", name);
     const pod = new Pod(name, addresses, cgroup, this.#site, options);
