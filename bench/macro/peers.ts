@@ -1,6 +1,6 @@
 // The peers' configurations. `haproxy-tcp` and `nginx-stream` are as Debian installs them, but for what the comparison
-// needs: one thread, TCP mode, one log line per connection as Culvert writes one. `haproxy-tcp-tuned` has everything
-// that its manual offers for each kind of traffic, and logs nothing.
+// needs: one thread, TCP mode, one log line per connection as Culvert writes one. `haproxy-tcp-tuned` has what
+// its manual offers for each kind of traffic (buffers, pipes, splicing, fewer packets), and logs nothing.
 
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
