@@ -36,10 +36,10 @@ export function createLogger(level: LogLevel, output: LogOutput = openLogOutput(
   );
 }
 
-const batchLength = 8 * 1024;
+const batchLength = 64 * 1024;
 const batchDelayMs = 50;
 
-/** Collects a worker's lines and posts them 8 KiB at a time, or 50 ms after the first: a message per line would cost more than the line. */
+/** Collects a worker's lines and posts them 64 KiB at a time, or 50 ms after the first: a message per line would cost more than the line. */
 export class LineBatch {
   readonly #post: (lines: string) => void;
   #lines: string;

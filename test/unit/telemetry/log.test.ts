@@ -101,17 +101,17 @@ describe("a worker's batch of lines", () => {
     assert.deepEqual(posted, ["a\nb\n", "c\n"]);
   });
 
-  test("is posted at once when it holds 8 KiB, and its timer does not post the next one early", (t) => {
+  test("is posted at once when it holds 64 KiB, and its timer does not post the next one early", (t) => {
     t.mock.timers.enable({ apis: ["setTimeout"] });
     const posted: string[] = [];
     const batch = new LineBatch((lines) => posted.push(lines));
     const line = "x".repeat(1023);
-    for (let i = 0; i < 7; i++) batch.add(line);
+    for (let i = 0; i < 63; i++) batch.add(line);
     t.mock.timers.tick(40);
     assert.equal(posted.length, 0);
     batch.add(line);
     assert.equal(posted.length, 1);
-    assert.equal(posted[0]!.length, 8192);
+    assert.equal(posted[0]!.length, 65536);
     batch.add("next");
     t.mock.timers.tick(10);
     assert.equal(posted.length, 1);
