@@ -113,14 +113,18 @@ describe("inbound capture", { skip: cannotRun() }, () => {
     await foreign.kill();
   });
 
-  test("the proxy's own connection from an enrolled pod is not captured on its way out either", async () => {
-    await using proxy = await lab.startedProxy([server]);
-    await proxy.enroll(server);
-    // A proxy whose cgroup lies below the pods' one, as a DaemonSet's does.
-    await proxy.enroll(neighbour);
-    const ownLeg = await lab.in(neighbour, lab.proxyCgroup);
-    assert.equal(who(await ownLeg.call("dial", { host: server.ip4, port: 7000 })), "server");
-    await ownLeg.kill();
+  test("a proxy whose cgroup lies below the pods' (a DaemonSet's) does not capture its own connections", async () => {
+    await using nested = await Lab.create({ isProxyBelowPods: true });
+    const [client, application] = [await nested.host("client"), await nested.host("application")];
+    await application.serve(7000);
+    await using proxy = await nested.startedProxy([application]);
+    await proxy.enroll(client);
+    await proxy.enroll(application);
+    const ownLeg = await nested.in(client, nested.proxyCgroup);
+    const counts = await proxy.counted(async () => {
+      assert.equal(who(await ownLeg.call("dial", { host: application.ip4, port: 7000 })), "application");
+    });
+    assert.deepEqual(counts, { pass_proxy: 1, pass_bypass: 1 });
   });
 
   test("a bypass record counts for 120 seconds, and for its exact tuple only", async () => {

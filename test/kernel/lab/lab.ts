@@ -17,6 +17,7 @@ import type { HostFunctions } from "./host-process.ts";
 import type { OptOutText, PodText, ProxyFunctions } from "./proxy-process.ts";
 
 const cgroupPrefix = "culvert-kernel-test-";
+let labs = 0;
 const here = import.meta.dirname;
 
 /** Why these tests cannot run here, or false. For the `skip` option of a test. */
@@ -96,18 +97,18 @@ export class Lab implements AsyncDisposable {
   #hosts: number;
   #bridge: Caller<HostFunctions> | undefined;
 
-  private constructor(cgroup: string) {
+  private constructor(cgroup: string, isProxyBelowPods: boolean) {
     this.#cgroup = cgroup;
     this.podsCgroup = join(cgroup, "pods");
-    this.proxyCgroup = join(cgroup, "proxy");
+    this.proxyCgroup = join(cgroup, isProxyBelowPods ? "pods/proxy" : "proxy");
     this.#children = [];
     this.#hosts = 0;
   }
 
-  static async create(): Promise<Lab> {
+  static async create({ isProxyBelowPods = false } = {}): Promise<Lab> {
     const root = findCgroupRoot();
     removeCgroupsOfTheDead(root);
-    const lab = new Lab(join(root, `${cgroupPrefix}${process.pid}`));
+    const lab = new Lab(join(root, `${cgroupPrefix}${process.pid}-${labs++}`), isProxyBelowPods);
     for (const path of [lab.podsCgroup, lab.proxyCgroup]) mkdirSync(path, { recursive: true });
     lab.#bridge = await lab.#startHost("unshare", ["--net"], lab.#cgroup);
     await lab.#ip(lab.#bridge, ["link add bridge0 type bridge", "link set bridge0 up"]);
@@ -190,15 +191,19 @@ export class Lab implements AsyncDisposable {
 
 /** A cgroup goes only after its processes' exits are through; those of a lab have been waited for. */
 function removeTree(cgroup: string): void {
-  for (const name of ["pods", "proxy", ""]) {
+  for (const name of ["pods/proxy", "pods", "proxy", ""]) {
     const path = join(cgroup, name);
     if (existsSync(path)) rmdirSync(path);
   }
 }
 
+function pidIn(name: string): string | undefined {
+  return name.slice(cgroupPrefix.length).split("-")[0];
+}
+
 function removeCgroupsOfTheDead(root: string): void {
   for (const name of readdirSync(root)) {
-    if (!name.startsWith(cgroupPrefix) || existsSync(`/proc/${name.slice(cgroupPrefix.length)}`)) continue;
+    if (!name.startsWith(cgroupPrefix) || existsSync(`/proc/${pidIn(name)}`)) continue;
     try {
       removeTree(join(root, name));
     } catch {

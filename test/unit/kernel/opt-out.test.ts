@@ -15,11 +15,15 @@ test("each port range is one rule, and no range means every port", () => {
       ],
     },
   ];
-  const inbound = [{ address: undefined, ports: [] }];
+  const inbound = [
+    { address: undefined, ports: [] },
+    { address: undefined, ports: [{ from: 22, to: 22 }] },
+  ];
   assert.deepEqual(optOutRules("default/web", outbound, inbound), [
     { direction: "outbound", address, ports: { from: 1, to: 2 } },
     { direction: "outbound", address, ports: { from: 9, to: 9 } },
     { direction: "inbound", address: undefined, ports: { from: 0, to: 65535 } },
+    { direction: "inbound", address: undefined, ports: { from: 22, to: 22 } },
   ]);
 });
 
