@@ -7,11 +7,10 @@
 
 namespace culvert {
 
-// Keep-alive: first probe after 60 s, then every 15 s, 4 times; unacknowledged data gives up after 120 s, the same time
-// in all.
+// Keep-alive: first probe after 60 s, then every 15 s; probes and data unacknowledged for 120 s give up (with a user
+// time-out the kernel does not count probes).
 inline constexpr int kKeepAliveIdleSeconds = 60;
 inline constexpr int kKeepAliveIntervalSeconds = 15;
-inline constexpr int kKeepAliveProbes = 4;
 inline constexpr int kUserTimeoutMs = 120'000;
 
 // Creates a socket of the family in the namespace of the calling thread. Returns the descriptor or -errno.

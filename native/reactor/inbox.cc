@@ -57,6 +57,7 @@ void WorkerTable::Join(int worker, std::shared_ptr<Inbox> inbox) {
   std::lock_guard lock(mutex_);
   inboxes_[worker] = std::move(inbox);
   loads_[worker] = 0;
+  beats_[worker] = 0;
   present_[worker] = true;
 }
 
@@ -66,11 +67,13 @@ void WorkerTable::Leave(int worker) {
   inboxes_[worker].reset();
 }
 
-int WorkerTable::LeastLoaded(int self) const {
+int WorkerTable::LeastLoaded(int self, int64_t now_ns) const {
   int best = self;
   int best_load = loads_[self].load(std::memory_order_relaxed);
   for (int worker = 0; worker < kMaxWorkers; worker++) {
     if (!present_[worker].load(std::memory_order_relaxed)) continue;
+    int64_t beat_ns = beats_[worker].load(std::memory_order_relaxed);
+    if (worker != self && beat_ns != 0 && now_ns - beat_ns > kBeatStaleNs) continue;
     // A difference of one stream (two connections) is not worth a wake-up of the other worker.
     int load = loads_[worker].load(std::memory_order_relaxed);
     if (load + 2 < best_load) {

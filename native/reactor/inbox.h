@@ -51,14 +51,18 @@ private:
 class WorkerTable {
 public:
   static constexpr int kMaxWorkers = 64;
+  // Longer than any garbage collection; the BPF programs use the same (bpf/judge.h).
+  static constexpr int64_t kBeatStaleNs = 3'000'000'000;
 
   static WorkerTable &Instance();
 
   void Join(int worker, std::shared_ptr<Inbox> inbox);
   void Leave(int worker);
   void AddLoad(int worker, int connections) { loads_[worker].fetch_add(connections, std::memory_order_relaxed); }
-  // `self` unless another worker has clearly less to do.
-  int LeastLoaded(int self) const;
+  // The worker's loop runs. A worker that has not said so for kBeatStaleNs gets no more descriptors from others.
+  void Beat(int worker, int64_t now_ns) { beats_[worker].store(now_ns, std::memory_order_relaxed); }
+  // `self` unless another worker has clearly less to do and is not stuck.
+  int LeastLoaded(int self, int64_t now_ns) const;
   std::shared_ptr<Inbox> InboxOf(int worker);
 
 private:
@@ -66,6 +70,7 @@ private:
   std::shared_ptr<Inbox> inboxes_[kMaxWorkers];
   std::atomic<bool> present_[kMaxWorkers] = {};
   std::atomic<int> loads_[kMaxWorkers] = {};
+  std::atomic<int64_t> beats_[kMaxWorkers] = {}; // CLOCK_MONOTONIC; 0: never, which counts as running
 };
 
 } // namespace culvert

@@ -10,8 +10,12 @@
 namespace culvert {
 namespace {
 
-// Work of one turn is bounded, so that timers, promises and messages of the same loop get their time.
-constexpr int kMaxRounds = 4;
+// A turn is bounded, so that timers and messages of the same loop get their time.
+constexpr int64_t kTurnNs = 5'000'000;
+// While events come thick, a turn waits here for the next one rather than in libuv, whose way back costs three system
+// calls more (two epoll_pwait, a nested wake-up). What libuv has to do meanwhile waits no longer than this.
+constexpr int kLingerMs = 1;
+constexpr int64_t kLingerNs = 1'000'000;
 constexpr int kEventsPerRound = 256;
 // Unused sockets in pods are closed after one to two of these.
 constexpr int64_t kPoolTrimMs = 10'000;
@@ -69,40 +73,59 @@ void Reactor::Turn() {
   if (is_stopped_) return;
   in_turn_ = true;
   config_.stats[kStatTurns]++;
+  int64_t began_ns = Timers::NowNs();
+  lingers_ = lingers_ || began_ns - turn_ended_ns_ < kLingerNs;
   epoll_event ready[kEventsPerRound];
-  for (int round = 0; round < kMaxRounds && !is_stopped_; round++) {
-    int count = epoll_wait(epoll_, ready, kEventsPerRound, 0);
-    if (count <= 0 && ready_.empty() && events_.IsEmpty()) break;
-    config_.stats[kStatRounds]++;
-    for (int i = 0; i < count; i++) {
-      uint64_t tag = ready[i].data.u64;
-      auto index = int32_t(tag & 0xffffffff);
-      switch (Watched(tag >> 56)) {
-      case Watched::kConnection:
-        if ((connections_[index].generation & 0xffffff) == (tag >> 32 & 0xffffff))
-          HandleReadiness(index, ready[i].events);
-        break;
-      case Watched::kListener:
-        Accept(index, kAcceptsPerEvent);
-        break;
-      case Watched::kInbox:
-        HandleInbox();
-        break;
-      case Watched::kTimer:
-        HandleTimers();
-        break;
-      }
+  int timeout_ms = 0;
+  for (;;) {
+    int count = epoll_wait(epoll_, ready, kEventsPerRound, timeout_ms);
+    if (count <= 0 && ready_.empty() && events_.IsEmpty()) {
+      if (timeout_ms > 0) lingers_ = false;
+      break;
     }
+    config_.stats[kStatRounds]++;
+    for (int i = 0; i < count; i++)
+      HandleReady(ready[i]);
     ReadReady();
     CallScript();
     FlushDirty();
+    if (is_stopped_ || Timers::NowNs() - began_ns > kTurnNs) break;
+    bool is_settled = ready_.empty() && events_.IsEmpty();
+    // Reads that wait for a block or for room in the ring: whoever gives them back wakes the reactor.
+    if (!is_settled && events_.IsEmpty() && !CanRead()) break;
+    timeout_ms = is_settled && lingers_ ? kLingerMs : 0;
+    if (timeout_ms > 0) PrepareToWait();
   }
+  PrepareToWait();
+  in_turn_ = false;
+  turn_ended_ns_ = Timers::NowNs();
+  // Edges already seen are not reported again: come back by ourselves.
+  if (!is_stopped_ && (!events_.IsEmpty() || (!ready_.empty() && CanRead()))) Wake();
+}
+
+void Reactor::HandleReady(const epoll_event &event) {
+  uint64_t tag = event.data.u64;
+  auto index = int32_t(tag & 0xffffffff);
+  switch (Watched(tag >> 56)) {
+  case Watched::kConnection:
+    if ((connections_[index].generation & 0xffffff) == (tag >> 32 & 0xffffff)) HandleReadiness(index, event.events);
+    break;
+  case Watched::kListener:
+    Accept(index, kAcceptsPerEvent);
+    break;
+  case Watched::kInbox:
+    HandleInbox();
+    break;
+  case Watched::kTimer:
+    HandleTimers();
+    break;
+  }
+}
+
+void Reactor::PrepareToWait() {
   config_.stats[kStatBlocksInUse] = slab_.InUse();
   config_.stats[kStatBlocksPeak] = std::max(config_.stats[kStatBlocksPeak], double(slab_.InUse()));
   timers_.Arm();
-  in_turn_ = false;
-  // Edges already seen are not reported again: come back by ourselves.
-  if (!is_stopped_ && (!events_.IsEmpty() || (!ready_.empty() && HasRoom() && slab_.Available() > 0))) Wake();
 }
 
 void Reactor::CallScript() {

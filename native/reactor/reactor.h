@@ -1,8 +1,9 @@
 // One worker's reactor: an epoll set, a slab, an event ring (native → script) and a command ring (script → native).
 //
 // A turn: collect what is ready, read it into blocks, fill the event ring, call the script once, execute the commands
-// it left, look again (a few rounds). Edge-triggered: one epoll_ctl per connection; `kReadable` and `kBlockedWrite`
-// remember the edges. It decides nothing: which bytes go where is the script's business.
+// it left, look again until nothing comes or the turn's time is over. Edge-triggered: one epoll_ctl per connection;
+// `kReadable` and `kBlockedWrite` remember the edges. It decides nothing: which bytes go where is the script's
+// business.
 //
 // Builds without Node's headers. Used by one thread, except Inbox.
 #pragma once
@@ -74,6 +75,8 @@ private:
     bool is_muted;
   };
 
+  void HandleReady(const epoll_event &event);
+  void PrepareToWait();
   void CallScript();
   void Execute(int words);
   void ExecuteWrite(const int32_t *words);
@@ -87,7 +90,7 @@ private:
   void StartConnect(int32_t index, int fd);
   bool Watch(int32_t index);
   void HandleReadiness(int32_t index, uint32_t readiness);
-  void FinishConnect(int32_t index);
+  void FinishConnect(int32_t index, bool has_failed);
   void AddReady(int32_t index);
   void ReadReady();
   void Read(int32_t index);
@@ -107,6 +110,7 @@ private:
   void HandleTimers();
   void ServeWaiters();
   bool HasRoom() const { return events_.RoomRecords() > kReservedRecords; }
+  bool CanRead() const { return HasRoom() && slab_.Available() > 0; }
 
   // Records kept free for what commands and timers cause, so that no event is ever lost.
   static constexpr int kReservedRecords = 4 * kCommandRecords / 2;
@@ -119,6 +123,8 @@ private:
   std::vector<int32_t> commands_;
   Script script_;
   bool in_turn_ = false;
+  bool lingers_ = false; // events come thick: the turn waits for more before it goes back to libuv
+  int64_t turn_ended_ns_ = 0;
   bool is_stopped_ = false;
 
   Connection *connections_; // kMaxConnections, reserved, touched as needed

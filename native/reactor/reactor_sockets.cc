@@ -104,6 +104,7 @@ void Reactor::Accept(int32_t listener_id, int most) {
   auto found = listeners_.find(listener_id);
   if (found == listeners_.end()) return;
   Listener listener = found->second;
+  int64_t now_ns = Timers::NowNs();
   for (int i = 0; i < most && HasRoom(); i++) {
     sockaddr_storage peer{};
     socklen_t length = sizeof(peer);
@@ -117,7 +118,7 @@ void Reactor::Accept(int32_t listener_id, int most) {
       return;
     }
     WorkerTable &workers = WorkerTable::Instance();
-    int target = workers.LeastLoaded(config_.worker);
+    int target = workers.LeastLoaded(config_.worker, now_ns);
     if (target != config_.worker) {
       Message message{};
       message.kind = Message::Kind::kAccepted;
@@ -223,9 +224,9 @@ void Reactor::StartConnect(int32_t index, int fd) {
   if (!is_ok || !Watch(index)) Finish(index, errno);
 }
 
-void Reactor::FinishConnect(int32_t index) {
+void Reactor::FinishConnect(int32_t index, bool has_failed) {
   Connection &connection = connections_[index];
-  if (int error = SocketError(connection.fd); error != 0) {
+  if (int error = has_failed ? SocketError(connection.fd) : 0; error != 0) {
     Finish(index, error);
     return;
   }
@@ -241,7 +242,7 @@ void Reactor::HandleReadiness(int32_t index, uint32_t readiness) {
   Connection &connection = connections_[index];
   if (connection.Has(kConnecting)) {
     if ((readiness & (EPOLLOUT | EPOLLERR | EPOLLHUP)) == 0) return;
-    FinishConnect(index);
+    FinishConnect(index, (readiness & (EPOLLERR | EPOLLHUP)) != 0);
     if (connection.fd < 0) return;
   }
   if ((readiness & EPOLLOUT) != 0 && connection.Has(kBlockedWrite)) {
@@ -276,7 +277,7 @@ void Reactor::ReadReady() {
     int32_t index = ready_[i];
     Connection &connection = connections_[index];
     if (!connection.Has(kInReady)) continue; // the slot was freed
-    if (!HasRoom() || slab_.Available() == 0) {
+    if (!CanRead()) {
       if (slab_.Available() == 0) config_.stats[kStatStarvedReads]++;
       ready_[kept++] = index;
       continue;
