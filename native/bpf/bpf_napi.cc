@@ -1,6 +1,7 @@
 #include "bpf/bpf_napi.h"
 
 #include "bpf/bpf_objects.h"
+#include "bpf/probe.h"
 #include "native_error.h"
 
 #include <bpf/bpf.h>
@@ -174,6 +175,7 @@ Napi::Value BpfCall(const Napi::CallbackInfo &info) {
   if (op == "attachCgroup") return AttachCgroup(env, request);
   if (op == "attachNetns")
     return Attach(env, FdOf(request, "program"), FdOf(request, "netns"), "attach a BPF program to a network namespace");
+  if (op == "probe") return BpfProbe(env, request);
   MapOperation operation = MapOperationNamed(op);
   if (operation == nullptr)
     return ThrowSystemError(env, "bpf", EINVAL, "bpf request '" + op + "'", "no such operation");

@@ -25,7 +25,16 @@ export interface BpfRequests {
   mapLookup: { map: Fd; key: Uint8Array; valueSize: number };
   /** All keys of a map, one after another. */
   mapKeys: { map: Fd; keySize: number };
+  /** Tries one thing and changes nothing. The kernel's refusal is an answer, not an error. */
+  probe: BpfTrial;
 }
+/** Numbers are those of <linux/bpf.h>. `link` and `linkUpdate` aim at no target: EBADF means that the kernel can. */
+export type BpfTrial =
+  | { trial: "program"; programType: number; attachType: number; instructions: Uint8Array }
+  | { trial: "map"; mapType: number; keySize: number; valueSize: number; maxEntries: number; flags: number }
+  | { trial: "link"; program: Fd; attachType: number }
+  | { trial: "linkUpdate"; program: Fd }
+  | { trial: "destroySocket" };
 export interface BpfMapInfo {
   fd: Fd;
   keySize: number;
@@ -41,6 +50,8 @@ export interface BpfReplies {
   mapDelete: undefined;
   mapLookup: { value: Uint8Array | undefined };
   mapKeys: { keys: Uint8Array };
+  /** Whoever gets `fd` closes it. */
+  probe: { fd: Fd | undefined; errno: string | undefined };
 }
 
 export interface NetnsRequests {
