@@ -2,9 +2,12 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import type { Culvert } from "./harness/culvert.ts";
 import { Mesh } from "./harness/mesh.ts";
+import { tcpState } from "./harness/namespace.ts";
 import type { RemoteSocket } from "./harness/remote-socket.ts";
+import type { Service } from "./harness/service.ts";
 
 interface Pair extends AsyncDisposable {
   readonly culvert: Culvert;
@@ -74,5 +77,35 @@ for (const { name, sides } of directions) {
     assert.deepEqual(await second.ending(), { bytes: sent, end: "fin" });
     await second.close();
     await pair.culvert.connection();
+  });
+}
+
+const families = [
+  { family: "IPv4", address: (service: Service) => service.ipv4 },
+  { family: "IPv6", address: (service: Service) => service.ipv6 },
+];
+
+for (const { family, address } of families) {
+  // A client that has closed answers the FIN from TIME_WAIT, without a socket's route. If that answer is lost, the proxy's
+  // socket stays in LAST_ACK, and the client's next use of the port hangs.
+  test(`over ${family}, a FIN long after the client has closed is acknowledged`, async () => {
+    await using mesh = await Mesh.start();
+    const node = mesh.node("a");
+    const [clientPod, serverPod] = [node.pod("client"), node.pod("server")];
+    const service = mesh.service("server", { port: 7000, endpoints: [serverPod] });
+    const server = await serverPod.listen(7000);
+    const culvert = await node.culvert();
+    const client = await (await clientPod.socket()).connect(address(service), 7000);
+    await server.accept();
+    await client.send("x");
+    await client.close();
+    assert.deepEqual(await server.ending(), { bytes: 1, end: "fin" });
+    // Longer than a delayed acknowledgement (40 ms): the client's socket must be in FIN_WAIT_2.
+    await setTimeout(150);
+    await server.close();
+    await culvert.connection();
+    const inLastAck = () => clientPod.namespace.count(15001, tcpState.lastAck);
+    for (let tries = 0; inLastAck() > 0 && tries < 100; tries++) await setTimeout(10);
+    assert.equal(inLastAck(), 0, "the proxy's socket waits for an acknowledgement that does not come");
   });
 }

@@ -4,6 +4,9 @@
 import { readFileSync } from "node:fs";
 import { RunningProcess } from "./running-process.ts";
 
+/** As /proc/net/tcp writes them (include/net/tcp_states.h). */
+export const tcpState = { lastAck: "09", listen: "0A" } as const;
+
 // IPv6 addresses are usable at once (no duplicate address detection); packets may come back another way than they went
 // (a service's address is routed by the node, the answer comes straight from the endpoint).
 const setUp = `
@@ -61,13 +64,21 @@ export class Namespace {
 
   /** TCP ports with a listener, of both families. */
   listeningPorts(): Set<number> {
-    const ports = new Set<number>();
-    for (const table of ["tcp", "tcp6"]) {
-      for (const line of readFileSync(`/proc/${this.#holder.pid}/net/${table}`, "utf8").split("\n").slice(1)) {
+    return new Set(this.#sockets().flatMap(({ port, state }) => (state === tcpState.listen ? [port] : [])));
+  }
+
+  /** How many sockets of that local port are in that state. */
+  count(port: number, state: (typeof tcpState)[keyof typeof tcpState]): number {
+    return this.#sockets().filter((socket) => socket.port === port && socket.state === state).length;
+  }
+
+  #sockets(): { port: number; state: string }[] {
+    return ["tcp", "tcp6"].flatMap((table) => {
+      const lines = readFileSync(`/proc/${this.#holder.pid}/net/${table}`, "utf8").trim().split("\n").slice(1);
+      return lines.map((line) => {
         const [, local, , state] = line.trim().split(/\s+/);
-        if (state === "0A") ports.add(Number.parseInt(local!.split(":")[1]!, 16));
-      }
-    }
-    return ports;
+        return { port: Number.parseInt(local!.split(":")[1]!, 16), state: state! };
+      });
+    });
   }
 }
