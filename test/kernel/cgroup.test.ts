@@ -11,13 +11,17 @@ const ownCgroup = () => readFileSync("/proc/self/cgroup", "utf8").match(/^0::(.*
 const unique = `culvert-cgroup-test-${process.pid}`;
 
 test("a process enters a cgroup that is made for it, and leaving removes it again, parents too", { skip }, () => {
-  const path = join(findCgroupRoot(), unique, "a/b");
+  const top = join(findCgroupRoot(), unique);
   const before = ownCgroup();
-  const membership = enterProxyCgroup(path);
-  assert.equal(ownCgroup(), `/${unique}/a/b`);
-  membership.leave();
-  assert.equal(ownCgroup(), before);
-  assert.equal(existsSync(join(findCgroupRoot(), unique)), false);
+  try {
+    const membership = enterProxyCgroup(join(top, "a/b"));
+    assert.equal(ownCgroup(), `/${unique}/a/b`);
+    membership.leave();
+    assert.equal(ownCgroup(), before);
+    assert.equal(existsSync(top), false);
+  } finally {
+    for (const path of ["a/b", "a", ""].map((name) => join(top, name))) if (existsSync(path)) rmdirSync(path);
+  }
 });
 
 test("a cgroup that was there stays there", { skip }, () => {
