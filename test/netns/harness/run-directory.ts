@@ -17,6 +17,7 @@ export class RunDirectory {
   readonly path: string;
   readonly #reaper: ChildProcess;
   readonly #reaped: Promise<number | null>;
+  #isRemoved = false;
 
   constructor() {
     this.name = `${runPrefix}${process.env.CULVERT_TEST_RUN ?? "x"}-${process.pid}-${meshes++}`;
@@ -37,20 +38,28 @@ export class RunDirectory {
 
   /** A cgroup below the mesh's own; made if missing. */
   makeCgroup(...names: string[]): string {
+    this.#mustExist();
     const path = join(this.cgroup, ...names);
     mkdirSync(path, { recursive: true });
     return path;
   }
 
   makeDirectory(...names: string[]): string {
+    this.#mustExist();
     const path = join(this.path, ...names);
     mkdirSync(path, { recursive: true });
     return path;
   }
 
   async remove(): Promise<void> {
+    this.#isRemoved = true;
     this.#reaper.stdin!.end();
     if ((await this.#reaped) !== 0) throw new Error(`${this.name} could not be removed; the reaper said why above`);
+  }
+
+  /** Or a test that is still under way would make again what the reaper removed. */
+  #mustExist(): void {
+    if (this.#isRemoved) throw new Error(`${this.name} is removed already`);
   }
 }
 
