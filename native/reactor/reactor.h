@@ -1,9 +1,9 @@
 // One worker's reactor: an epoll set, a slab, an event ring (native → script) and a command ring (script → native).
 //
 // A turn: collect what is ready, read it into blocks, fill the event ring, call the script once, execute the commands
-// it left, look again until nothing comes or the turn's time is over. Edge-triggered: one epoll_ctl per connection;
-// `kReadable` and `kBlockedWrite` remember the edges. It decides nothing: which bytes go where is the script's
-// business.
+// it left, look again until the host loop has work or the turn's time is over. Edge-triggered: one epoll_ctl per
+// connection; `kReadable` and `kBlockedWrite` remember the edges. It decides nothing: which bytes go where is the
+// script's business.
 //
 // Builds without Node's headers. Used by one thread, except Inbox.
 #pragma once
@@ -26,7 +26,7 @@
 namespace culvert {
 
 // What an epoll entry is about, and its tag: kind, generation (24 bits tell a slot's neighbours in time apart), index.
-enum class Watched : uint64_t { kConnection = 1, kListener = 2, kInbox = 3, kTimer = 4 };
+enum class Watched : uint64_t { kConnection = 1, kListener = 2, kInbox = 3, kTimer = 4, kHost = 5 };
 
 inline uint64_t WatchTag(Watched kind, int32_t index = 0, uint32_t generation = 0) {
   return uint64_t(kind) << 56 | uint64_t{generation & 0xffffff} << 32 | uint32_t(index);
@@ -60,6 +60,9 @@ public:
   void SetScript(Script script) { script_ = std::move(script); }
   // The epoll descriptor is readable.
   void Turn();
+  // Lets a turn wait for its next events itself: through the host's loop the way is three system calls longer.
+  // `wake_fd` is readable when the host has work; `wait_ms` says how long it could sleep now.
+  void WaitForHost(int wake_fd, std::function<int()> wait_ms);
   // Executes commands outside a turn; if that made events, a turn follows.
   void Submit(int words);
   void Wake() { inbox_->Wake(); }
@@ -123,8 +126,8 @@ private:
   std::vector<int32_t> commands_;
   Script script_;
   bool in_turn_ = false;
-  bool lingers_ = false; // events come thick: the turn waits for more before it goes back to libuv
-  int64_t turn_ended_ns_ = 0;
+  bool host_is_due_ = false;
+  std::function<int()> host_wait_ms_;
   bool is_stopped_ = false;
 
   Connection *connections_; // kMaxConnections, reserved, touched as needed

@@ -7,6 +7,7 @@
 #include "native_error.h"
 #include "reactor/reactor.h"
 
+#include <climits>
 #include <memory>
 #include <uv.h>
 
@@ -126,6 +127,12 @@ void ReactorObject::Start(const Napi::CallbackInfo &info) {
     Napi::HandleScope scope(owner->Env());
     std::shared_ptr<Reactor> core = owner->core_; // the script may close the reactor
     core->Turn();
+  });
+  // All that other threads have for this loop (messages, promises of the platform) comes through its one eventfd.
+  core_->WaitForHost(loop->async_io_watcher.fd, [loop] {
+    uv_update_time(loop);
+    int timeout_ms = uv_backend_timeout(loop);
+    return timeout_ms < 0 ? INT_MAX : timeout_ms;
   });
   core_->Wake();
 }
