@@ -18,7 +18,8 @@ quietly() {
 packages=(clang llvm libbpf-dev g++ make python3 iproute2 util-linux)
 case $purpose in
   check) packages+=(clang-format) ;;
-  demo | test) packages+=(nginx-light redis-server redis-tools curl procps) ;;
+  demo) packages+=(nginx-light redis-server redis-tools curl procps) ;;
+  test) packages+=(nginx-light libnginx-mod-stream haproxy redis-server redis-tools curl procps) ;;
   bench) packages+=(nginx-light libnginx-mod-stream haproxy procps linux-perf) ;;
 esac
 
