@@ -1,6 +1,8 @@
 #include "bpf/bpf_napi.h"
 
 #include "bpf/bpf_objects.h"
+#include "bpf/map_layout.h"
+#include "bpf/pinning.h"
 #include "bpf/probe.h"
 #include "native_error.h"
 
@@ -33,12 +35,32 @@ int FdOf(const Napi::Object &request, const char *name) {
   return request.Has(name) ? request.Get(name).ToNumber().Int32Value() : -1;
 }
 
-Napi::Value Load(Napi::Env env, const Napi::Object &request) {
+std::vector<std::string> ObjectsOf(const Napi::Object &request) {
   std::vector<std::string> paths;
   auto list = request.Get("objects").As<Napi::Array>();
   for (uint32_t i = 0; i < list.Length(); i++)
     paths.push_back(list.Get(i).ToString());
+  return paths;
+}
+
+Napi::Value DescribeLayout(const Napi::Env &env, const Napi::Object &request) {
+  std::string description, problem;
+  if (int error = DescribeMaps(ObjectsOf(request), &description, &problem); error != 0)
+    return ThrowSystemError(env, "bpf", error, problem, HintFor(error));
+  auto reply = Napi::Object::New(env);
+  reply.Set("description", description);
+  return reply;
+}
+
+Napi::Value Load(Napi::Env env, const Napi::Object &request) {
+  std::vector<std::string> paths = ObjectsOf(request);
   BpfObjects objects;
+  auto reused = request.Has("reuse") ? request.Get("reuse").ToObject() : Napi::Object::New(env);
+  auto names = reused.GetPropertyNames();
+  for (uint32_t i = 0; i < names.Length(); i++) {
+    std::string name = names.Get(i).ToString();
+    objects.Reuse(name, FdOf(reused, name.c_str()));
+  }
   if (int error = objects.Load(paths); error != 0)
     return ThrowSystemError(env, "bpf", error, objects.Problem(), HintFor(error));
 
@@ -155,6 +177,21 @@ Napi::Value MapKeys(Napi::Env env, const Napi::Object &, int map, const MapShape
   return reply;
 }
 
+using Operation = Napi::Value (*)(const Napi::Env &, const Napi::Object &);
+
+Operation OperationNamed(const std::string &op) {
+  if (op == "layout") return DescribeLayout;
+  if (op == "probe") return BpfProbe;
+  if (op == "pin") return PinObject;
+  if (op == "getPinned") return GetPinned;
+  if (op == "mapInfo") return GetMapInfo;
+  if (op == "linkUpdate") return UpdateLink;
+  if (op == "linkInfo") return GetLinkInfo;
+  if (op == "mountBpffs") return MountBpffs;
+  if (op == "lock") return LockDirectory;
+  return nullptr;
+}
+
 using MapOperation = Napi::Value (*)(Napi::Env, const Napi::Object &, int map, const MapShape &);
 
 MapOperation MapOperationNamed(const std::string &op) {
@@ -175,7 +212,7 @@ Napi::Value BpfCall(const Napi::CallbackInfo &info) {
   if (op == "attachCgroup") return AttachCgroup(env, request);
   if (op == "attachNetns")
     return Attach(env, FdOf(request, "program"), FdOf(request, "netns"), "attach a BPF program to a network namespace");
-  if (op == "probe") return BpfProbe(env, request);
+  if (Operation operation = OperationNamed(op); operation != nullptr) return operation(env, request);
   MapOperation operation = MapOperationNamed(op);
   if (operation == nullptr)
     return ThrowSystemError(env, "bpf", EINVAL, "bpf request '" + op + "'", "no such operation");

@@ -1,4 +1,5 @@
-// Loads BPF object files into the kernel: all of them, or none. Maps of the same name become one map.
+// Loads BPF object files into the kernel: all of them, or none. Maps of the same name become one map, which may be
+// there already.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +28,8 @@ public:
   BpfObjects(const BpfObjects &) = delete;
   BpfObjects &operator=(const BpfObjects &) = delete;
 
+  // Takes the descriptor over: what is loaded will use this map instead of a new one. Its layout must be the same.
+  void Reuse(const std::string &name, int fd) { maps_.push_back({name, fd}); }
   // Returns 0, or an errno; then `Problem` says which object or program, and ends with the verifier's last lines.
   int Load(const std::vector<std::string> &paths);
   const std::string &Problem() const { return problem_; }

@@ -12,9 +12,26 @@ export type Fd = number & { readonly brand: "Fd" };
 export type NetnsCookie = bigint & { readonly brand: "NetnsCookie" };
 
 export interface BpfRequests {
-  /** Opens and loads object files; maps of the same name are one map. Takes effect whole or not at all. */
-  load: { objects: readonly string[] };
-  /** Attaches a program to a cgroup directory by a bpf_link; released when the link's descriptor is closed. */
+  /**
+   * Opens and loads object files; maps of the same name are one map. Takes effect whole or not at all. Maps in `reuse`
+   * (by name; their descriptors pass to the reply) are used instead of new ones: their layout must be the same.
+   */
+  load: { objects: readonly string[]; reuse?: Readonly<Record<string, Fd>> };
+  /** The layout of the objects' maps, a line per map; nothing is loaded. */
+  layout: { objects: readonly string[] };
+  /** Gives a map, program or link a name in a bpf file system: it lasts until the name is removed. */
+  pin: { fd: Fd; path: string };
+  /** `fd` is undefined when nothing is pinned there. */
+  getPinned: { path: string };
+  mapInfo: { map: Fd };
+  /** Replaces the program of a bpf_link, atomically. ENOLINK: its cgroup or namespace is gone. */
+  linkUpdate: { link: Fd; program: Fd };
+  linkInfo: { link: Fd };
+  /** Does nothing where one is mounted. */
+  mountBpffs: { path: string };
+  /** Locks a directory until the descriptor is closed or the process ends; `lock` is undefined while another process holds it. */
+  lock: { path: string };
+  /** Attaches a program to a cgroup directory by a bpf_link; released when the link's descriptor is closed (and no pin holds it). */
   attachCgroup: { program: Fd; cgroupPath: string };
   /** Attaches an sk_lookup program to a network namespace by a bpf_link. */
   attachNetns: { program: Fd; netns: Fd };
@@ -44,6 +61,15 @@ export interface BpfMapInfo {
 }
 export interface BpfReplies {
   load: { programs: Record<string, Fd>; maps: Record<string, BpfMapInfo> };
+  layout: { description: string };
+  pin: undefined;
+  getPinned: { fd: Fd | undefined };
+  mapInfo: BpfMapInfo;
+  linkUpdate: undefined;
+  /** `target`: the cgroup's id, which is its directory's inode number, or the namespace's inode number; 0 when it is gone. */
+  linkInfo: { id: number; program: number; target: bigint | undefined };
+  mountBpffs: undefined;
+  lock: { lock: Fd | undefined };
   attachCgroup: { link: Fd };
   attachNetns: { link: Fd };
   mapUpdate: undefined;
