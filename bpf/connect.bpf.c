@@ -1,10 +1,11 @@
 // On the pods' cgroup: judges every connect() of an enrolled pod, and turns those that the mesh has an interest in
-// towards the proxy's listener in the same namespace. Anything that stands in the way passes: this hook never fails a
-// connect. connect6 also serves v4-mapped destinations, which connect4 never sees.
+// towards the proxy's listener in the same namespace. Where that cannot be, a strict pod's connect fails with EPERM and
+// any other's passes. connect6 also serves v4-mapped destinations, which connect4 never sees.
 #include "judge.h"
 
 #define SOCK_STREAM 1
 #define IPPROTO_TCP 6
+#define ECONNREFUSED 111
 
 static __always_inline bool is_of_interest(const struct address *destination) {
   if (bpf_map_lookup_elem(&destinations, destination)) return true;
@@ -77,6 +78,11 @@ static __always_inline long bind_source(struct bpf_sock_addr *ctx, const struct 
   return bpf_bind(ctx, (struct sockaddr *)&address, sizeof(address));
 }
 
+static __always_inline bool has_no_endpoint(const struct address *destination, __be16 port) {
+  struct refused key = {.address = *destination, .port = port};
+  return bpf_map_lookup_elem(&refused, &key);
+}
+
 // Returns the reason; when it is CAPTURED_OUTBOUND, the caller writes `rewritten` and the outbound port to the context.
 // `bound` is the application's own choice of source address, unspecified if it made none.
 static __always_inline __u32 judge(struct bpf_sock_addr *ctx, const struct address *destination, __be16 port,
@@ -84,18 +90,20 @@ static __always_inline __u32 judge(struct bpf_sock_addr *ctx, const struct addre
   __u64 cookie = bpf_get_netns_cookie(ctx);
   const struct pod *pod = bpf_map_lookup_elem(&pods, &cookie);
   if (!pod) return REASON_PASS_NOT_ENROLLED;
-  if (ctx->type != SOCK_STREAM || ctx->protocol != IPPROTO_TCP) return REASON_PASS_NOT_STREAM;
   struct bpf_sock *socket = ctx->sk;
-  if (!socket) return REASON_PASS_NOT_STREAM;
+  if (ctx->type != SOCK_STREAM || !socket) return REASON_PASS_NOT_STREAM;
   if (bpf_sk_storage_get(&proxy_sockets, socket, 0, 0)) return REASON_PASS_PROXY;
   if (is_loopback(destination) || (!is_unspecified(bound) && is_loopback(bound))) return REASON_PASS_LOOPBACK;
   if (belongs_to(destination, pod->pod_id)) return REASON_PASS_SELF;
-  if (socket->bound_dev_if) return REASON_PASS_BOUND_TO_DEVICE;
   if (!is_of_interest(destination)) return REASON_PASS_NO_INTEREST;
   if (is_opted_out(pod->pod_id, OPT_OUT_OUTBOUND, destination, bpf_ntohs(port))) return REASON_PASS_OPTED_OUT;
 
+  // From here on the mesh wants the connection: whatever stands in the way passes it only where the pod is not strict.
+  bool is_strict = pod->flags & POD_STRICT_OUTBOUND;
+  if (ctx->protocol != IPPROTO_TCP) return is_strict ? REASON_DENY_NOT_CAPTURABLE : REASON_PASS_NOT_STREAM;
+  if (socket->bound_dev_if) return is_strict ? REASON_DENY_NOT_CAPTURABLE : REASON_PASS_BOUND_TO_DEVICE;
   struct address source = is_unspecified(bound) ? is_ipv4(destination) ? pod->ip4 : pod->ip6 : *bound;
-  if (is_unspecified(&source)) return REASON_PASS_NO_SOURCE;
+  if (is_unspecified(&source)) return is_strict ? REASON_DENY_NOT_CAPTURABLE : REASON_PASS_NO_SOURCE;
   bool is_port_bound = is_unspecified(bound) && socket->src_port;
   // A socket that is bound to a port only cannot be bound again. Towards the pod's own address the kernel chooses that
   // same address as the source.
@@ -103,10 +111,13 @@ static __always_inline __u32 judge(struct bpf_sock_addr *ctx, const struct addre
     *rewritten = source;
   else
     choose_rewritten(destination, port, rewritten);
-  if (!proxy_listens(ctx, &source, rewritten)) return REASON_PASS_NO_LISTENER;
+  if (!is_proxy_alive()) return is_strict ? REASON_DENY_NO_HEARTBEAT : REASON_PASS_NO_HEARTBEAT;
+  if ((pod->flags & POD_SEALED) || !proxy_listens(ctx, &source, rewritten))
+    return is_strict ? REASON_DENY_NO_LISTENER : REASON_PASS_NO_LISTENER;
+  if (has_no_endpoint(destination, port)) return REASON_REFUSED_NO_ENDPOINT;
 
   struct captured_socket *captured = bpf_sk_storage_get(&captured_sockets, socket, 0, BPF_SK_STORAGE_GET_F_CREATE);
-  if (!captured) return REASON_PASS_NO_MEMORY;
+  if (!captured) return is_strict ? REASON_DENY_NOT_CAPTURABLE : REASON_PASS_NO_MEMORY;
   captured->original = *destination;
   captured->original_port = port;
   captured->rewritten = *rewritten;
@@ -115,9 +126,19 @@ static __always_inline __u32 judge(struct bpf_sock_addr *ctx, const struct addre
   // Port 0: chosen in connect(), where a port in TIME_WAIT towards another remote counts as free.
   if (is_unspecified(bound) && !is_port_bound && bind_source(ctx, &source)) {
     bpf_sk_storage_delete(&captured_sockets, socket);
-    return REASON_PASS_BIND_FAILED;
+    return is_strict ? REASON_DENY_NOT_CAPTURABLE : REASON_PASS_BIND_FAILED;
   }
   return REASON_CAPTURED_OUTBOUND;
+}
+
+// What a hook returns for every reason but CAPTURED_OUTBOUND. 0 fails the connect: with EPERM, unless told otherwise.
+static __always_inline int answer(__u32 reason) {
+  if (reason == REASON_DENY_NO_LISTENER || reason == REASON_DENY_NO_HEARTBEAT || reason == REASON_DENY_NOT_CAPTURABLE)
+    return 0;
+  if (reason != REASON_REFUSED_NO_ENDPOINT) return 1;
+  // The loader takes this call out where the kernel does not have it (before 6.1).
+  bpf_set_retval(-ECONNREFUSED);
+  return 0;
 }
 
 SEC("cgroup/connect4")
@@ -135,8 +156,9 @@ int culvert_connect4(struct bpf_sock_addr *ctx) {
   if (reason == REASON_CAPTURED_OUTBOUND) {
     ctx->user_ip4 = rewritten.words[3];
     ctx->user_port = bpf_htons(MESH_PORT_OUTBOUND);
+    return 1;
   }
-  return 1;
+  return answer(reason);
 }
 
 SEC("cgroup/connect6")
@@ -159,6 +181,7 @@ int culvert_connect6(struct bpf_sock_addr *ctx) {
     ctx->user_ip6[2] = rewritten.words[2];
     ctx->user_ip6[3] = rewritten.words[3];
     ctx->user_port = bpf_htons(MESH_PORT_OUTBOUND);
+    return 1;
   }
-  return 1;
+  return answer(reason);
 }

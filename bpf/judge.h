@@ -48,8 +48,25 @@ static __always_inline bool is_in(const struct network *network, const struct ad
 }
 
 static __always_inline bool belongs_to(const struct address *address, __u32 pod_id) {
-  const __u32 *owner = bpf_map_lookup_elem(&pod_by_address, address);
-  return owner && *owner == pod_id;
+  const struct pod_address *owner = bpf_map_lookup_elem(&pod_by_address, address);
+  return owner && owner->pod_id == pod_id;
+}
+
+// Longer than any garbage collection; native/reactor/inbox.h has the same for handing connections over.
+#define HEARTBEAT_STALE_NS 3000000000ll
+
+// Whether some worker's loop runs. All of them stuck is as good as dead, although the listeners are there.
+static __always_inline bool is_proxy_alive(void) {
+  __u32 key = 0;
+  const struct heartbeats *beats = bpf_map_lookup_elem(&heartbeats, &key);
+  if (!beats) return false;
+  __u64 now_ns = bpf_ktime_get_ns();
+  for (__u32 i = 0; i < MAX_WORKERS; i++) {
+    __u64 last_ns = beats->last_ns[i];
+    // A beat may be newer than `now_ns`: signed.
+    if (last_ns && (__s64)(now_ns - last_ns) < HEARTBEAT_STALE_NS) return true;
+  }
+  return false;
 }
 
 static __always_inline bool is_opted_out(__u32 pod_id, __u32 direction, const struct address *address, __u16 port) {

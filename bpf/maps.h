@@ -18,13 +18,13 @@ struct {
   __type(value, struct pod);
 } pods SEC(".maps");
 
-// pod_id of each address of an enrolled pod. Presence arms inbound capture.
+// The pod of each address of an enrolled pod. Presence arms inbound capture.
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(map_flags, BPF_F_NO_PREALLOC);
   __uint(max_entries, MAX_PODS * 4);
   __type(key, struct address);
-  __type(value, __u32);
+  __type(value, struct pod_address);
 } pod_by_address SEC(".maps");
 
 // By pod_id; absent when the pod has none.
@@ -53,6 +53,24 @@ struct {
   __type(key, __u32);
   __type(value, struct networks);
 } pod_cidrs SEC(".maps");
+
+// Services without an endpoint. The value means nothing.
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, 65536);
+  __type(key, struct refused);
+  __type(value, __u32);
+} refused SEC(".maps");
+
+// Mapped into the proxy's memory; each slot is written by its worker alone.
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct heartbeats);
+} heartbeats SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_SK_STORAGE);

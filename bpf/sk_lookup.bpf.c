@@ -1,6 +1,7 @@
 // On each enrolled pod's namespace: runs when an arriving packet needs a listener, that is once per connection (and for
 // repeated SYNs and strays), and gives it the proxy's inbound listener. The accepted socket's own address then is the
-// original destination. Whatever is not given away finds the listener it would have found without Culvert.
+// original destination. What is not given away finds the listener it would have found without Culvert, except that a
+// strict pod's connections, and those to the mesh's own ports, are dropped here: the client gets a reset.
 #include "judge.h"
 
 #define IPPROTO_TCP 6
@@ -10,6 +11,14 @@
 static __always_inline bool is_bypassed(const struct tuple *tuple) {
   const struct bypass *entry = bpf_map_lookup_elem(&bypass, tuple);
   return entry && bpf_ktime_get_ns() - entry->time_ns < BYPASS_LIFETIME_NS;
+}
+
+static __always_inline bool assign_listener(struct bpf_sk_lookup *ctx, __u32 slot) {
+  struct bpf_sock *listener = bpf_map_lookup_elem(&listeners, &slot);
+  if (!listener) return false;
+  long error = bpf_sk_assign(ctx, listener, 0);
+  bpf_sk_release(listener);
+  return !error;
 }
 
 SEC("sk_lookup")
@@ -35,13 +44,21 @@ int culvert_sk_lookup(struct bpf_sk_lookup *ctx) {
   tuple.source_port = ctx->remote_port;
   tuple.destination_port = bpf_htons((__u16)port);
 
+  // Source port 0: the connect hook itself asks whether the proxy listens.
+  if (port == MESH_PORT_OUTBOUND && !tuple.source_port) return SK_PASS;
+  // The outbound listener is for what the connect hook sent there, and nobody dials the inbound one: it is assigned.
+  if (port == MESH_PORT_INBOUND ||
+      (port == MESH_PORT_OUTBOUND && !bpf_map_lookup_elem(&original_destination, &tuple))) {
+    count(REASON_DENY_NO_RECORD);
+    return SK_DROP;
+  }
   // Loopback ends here, uncounted, and so does the pod's talk to itself: the connect hook has counted both.
-  const __u32 *owner = bpf_map_lookup_elem(&pod_by_address, &tuple.destination);
+  const struct pod_address *owner = bpf_map_lookup_elem(&pod_by_address, &tuple.destination);
   if (!owner) return SK_PASS;
-  __u32 pod_id = *owner;
+  __u32 pod_id = owner->pod_id, flags = owner->flags;
   if (belongs_to(&tuple.source, pod_id)) return SK_PASS;
 
-  if (port == MESH_PORT_OUTBOUND || port == MESH_PORT_INBOUND || port == MESH_PORT_TUNNEL) {
+  if (port == MESH_PORT_TUNNEL) {
     count(REASON_PASS_MESH_PORT);
     return SK_PASS;
   }
@@ -53,14 +70,15 @@ int culvert_sk_lookup(struct bpf_sk_lookup *ctx) {
     count(REASON_PASS_OPTED_OUT);
     return SK_PASS;
   }
-  __u32 slot = pod_id * 2 + (family == AF_INET6);
-  struct bpf_sock *listener = bpf_map_lookup_elem(&listeners, &slot);
-  if (!listener) {
-    count(REASON_PASS_NO_LISTENER);
+  bool is_strict = flags & POD_STRICT_INBOUND;
+  if (!is_proxy_alive()) {
+    count(is_strict ? REASON_DENY_NO_HEARTBEAT : REASON_PASS_NO_HEARTBEAT);
+    return is_strict ? SK_DROP : SK_PASS;
+  }
+  if (!(flags & POD_SEALED) && assign_listener(ctx, pod_id * 2 + (family == AF_INET6))) {
+    count(REASON_CAPTURED_INBOUND);
     return SK_PASS;
   }
-  long refused = bpf_sk_assign(ctx, listener, 0);
-  bpf_sk_release(listener);
-  count(refused ? REASON_PASS_NO_LISTENER : REASON_CAPTURED_INBOUND);
-  return SK_PASS;
+  count(is_strict ? REASON_DENY_NO_LISTENER : REASON_PASS_NO_LISTENER);
+  return is_strict ? SK_DROP : SK_PASS;
 }

@@ -41,13 +41,40 @@ struct bypass {
 };
 _Static_assert(sizeof(struct bypass) == 8, "layout");
 
+// What becomes of connections that the proxy cannot take: passed, unless the direction is strict.
+#define POD_STRICT_OUTBOUND 1
+#define POD_STRICT_INBOUND 2
+// The proxy takes no new connection of this pod (it is leaving, or could not open its listeners).
+#define POD_SEALED 4
+
 struct pod {
   __u32 pod_id;
-  __u32 zero;
+  __u32 flags;
   struct address ip4; // all zero: the pod has none
   struct address ip6;
 };
 _Static_assert(sizeof(struct pod) == 40, "layout");
+
+struct pod_address {
+  __u32 pod_id;
+  __u32 flags;
+};
+_Static_assert(sizeof(struct pod_address) == 8, "layout");
+
+// A service's address and port that no endpoint stands behind.
+struct refused {
+  struct address address;
+  __be16 port;
+  __u16 zero;
+};
+_Static_assert(sizeof(struct refused) == 20, "layout");
+
+// When each worker's loop last said that it runs: CLOCK_MONOTONIC; 0: no such worker.
+#define MAX_WORKERS 64
+struct heartbeats {
+  __u64 last_ns[MAX_WORKERS];
+};
+_Static_assert(sizeof(struct heartbeats) == 512, "layout");
 
 // Masks instead of prefix lengths: the programs then need no shift by a variable.
 struct network {

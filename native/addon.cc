@@ -19,6 +19,7 @@ Napi::Value HardenProcess(const Napi::CallbackInfo &info) {
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("bpf", Napi::Function::New(env, BpfCall, "bpf"));
+  exports.Set("beat", Napi::Function::New(env, Beat, "beat"));
   exports.Set("netns", Napi::Function::New(env, NetnsCall, "netns"));
   exports.Set("Reactor", DefineReactor(env));
   exports.Set("hardenProcess", Napi::Function::New(env, HardenProcess, "hardenProcess"));

@@ -1,16 +1,19 @@
 #include "bpf/bpf_napi.h"
 
 #include "bpf/bpf_objects.h"
+#include "bpf/heartbeats.h"
 #include "bpf/map_layout.h"
 #include "bpf/pinning.h"
 #include "bpf/probe.h"
 #include "native_error.h"
+#include "reactor/inbox.h"
 
 #include <bpf/bpf.h>
 #include <cerrno>
 #include <fcntl.h>
 #include <mutex>
 #include <string>
+#include <time.h>
 #include <unistd.h>
 #include <unordered_map>
 #include <vector>
@@ -192,6 +195,12 @@ Operation OperationNamed(const std::string &op) {
   return nullptr;
 }
 
+Napi::Value MapHeartbeats(Napi::Env env, const Napi::Object &, int map, const MapShape &shape) {
+  int error = shape.value_size == Heartbeats::kSlots * sizeof(uint64_t) ? Heartbeats::Instance().Map(map) : EINVAL;
+  if (error == 0) return env.Undefined();
+  return ThrowSystemError(env, "mmap", error, "map the workers' heartbeats", HintFor(error));
+}
+
 using MapOperation = Napi::Value (*)(Napi::Env, const Napi::Object &, int map, const MapShape &);
 
 MapOperation MapOperationNamed(const std::string &op) {
@@ -199,6 +208,7 @@ MapOperation MapOperationNamed(const std::string &op) {
   if (op == "mapDelete") return MapDelete;
   if (op == "mapLookup") return MapLookup;
   if (op == "mapKeys") return MapKeys;
+  if (op == "mapHeartbeats") return MapHeartbeats;
   return nullptr;
 }
 
@@ -213,6 +223,10 @@ Napi::Value BpfCall(const Napi::CallbackInfo &info) {
   if (op == "attachNetns")
     return Attach(env, FdOf(request, "program"), FdOf(request, "netns"), "attach a BPF program to a network namespace");
   if (Operation operation = OperationNamed(op); operation != nullptr) return operation(env, request);
+  if (op == "unmapHeartbeats") {
+    Heartbeats::Instance().Unmap();
+    return env.Undefined();
+  }
   MapOperation operation = MapOperationNamed(op);
   if (operation == nullptr)
     return ThrowSystemError(env, "bpf", EINVAL, "bpf request '" + op + "'", "no such operation");
@@ -220,6 +234,19 @@ Napi::Value BpfCall(const Napi::CallbackInfo &info) {
   MapShape shape{};
   if (int error = ShapeOf(map, &shape); error != 0) return ThrowSystemError(env, "bpf", error, "use a BPF map");
   return operation(env, request, map, shape);
+}
+
+Napi::Value Beat(const Napi::CallbackInfo &info) {
+  int worker = info[0].ToNumber().Int32Value();
+  if (worker < 0 || worker >= Heartbeats::kSlots)
+    return ThrowSystemError(info.Env(), "beat", EINVAL, "beat for worker " + std::to_string(worker),
+                            "there are at most " + std::to_string(Heartbeats::kSlots));
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  int64_t now_ns = int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+  Heartbeats::Instance().Beat(worker, now_ns);
+  WorkerTable::Instance().Beat(worker, now_ns);
+  return info.Env().Undefined();
 }
 
 } // namespace culvert

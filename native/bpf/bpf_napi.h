@@ -6,5 +6,7 @@
 namespace culvert {
 
 Napi::Value BpfCall(const Napi::CallbackInfo &info);
+// The addon's `beat(worker)`: the worker's loop runs.
+Napi::Value Beat(const Napi::CallbackInfo &info);
 
 } // namespace culvert

@@ -60,6 +60,25 @@ std::string LastUsefulLines() {
   return joined;
 }
 
+// Kernels that cannot set the errno of a refused connect (bpf_set_retval, 6.1) refuse the whole program instead: there
+// the call becomes `r0 = 0`. Returns 0 or an errno.
+int LeaveOutSetRetval(bpf_object *object) {
+  static const bool is_there =
+      libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval, nullptr) == 1;
+  if (is_there) return 0;
+  bpf_program *program;
+  bpf_object__for_each_program(program, object) {
+    const bpf_insn *code = bpf_program__insns(program);
+    std::vector<bpf_insn> patched(code, code + bpf_program__insn_cnt(program));
+    for (bpf_insn &instruction : patched)
+      if (instruction.code == (BPF_JMP | BPF_CALL) && instruction.src_reg == 0 &&
+          instruction.imm == BPF_FUNC_set_retval)
+        instruction = {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0};
+    if (int error = -bpf_program__set_insns(program, patched.data(), patched.size()); error != 0) return error;
+  }
+  return 0;
+}
+
 } // namespace
 
 BpfObjects::~BpfObjects() {
@@ -111,6 +130,7 @@ int BpfObjects::LoadOne(const std::string &path) {
     int shared = MapNamed(bpf_map__name(map));
     if (shared >= 0 && error == 0) error = -bpf_map__reuse_fd(map, shared);
   }
+  if (error == 0) error = LeaveOutSetRetval(object);
   if (error == 0) error = -bpf_object__load(object);
   // The object closes its own descriptors, so the ones kept are duplicates.
   bpf_object__for_each_map(map, object) {

@@ -2,6 +2,7 @@
 // (node.ts): a worker in an unknown state must not carry traffic, and new connections pass unproxied.
 
 import { parentPort, workerData } from "node:worker_threads";
+import { startHeartbeat } from "../kernel/heartbeat.ts";
 import { WorkerProxy } from "../proxy/worker-proxy.ts";
 import { Reactor } from "../runtime/reactor.ts";
 import { WorkerCounters } from "../telemetry/counters.ts";
@@ -48,6 +49,7 @@ port.on("message", (message: ToWorker) => {
       break;
   }
 });
+startHeartbeat(settings.worker);
 post({ type: "started" });
 
 function throwForTest(): never {

@@ -17,6 +17,8 @@ import {
   encodeNetworks,
   encodeOptOuts,
   encodePod,
+  encodePodAddress,
+  encodeRefused,
   encodeU32,
   encodeU64,
   layout,
@@ -40,6 +42,9 @@ export interface PodRequest {
   readonly addresses: readonly IpAddress[];
   readonly outboundOptOuts: readonly OptOut[];
   readonly inboundOptOuts: readonly OptOut[];
+  /** Whether what the proxy cannot take fails (outbound EPERM, inbound a reset) instead of passing. Default: it passes. */
+  readonly outboundStrict?: boolean;
+  readonly inboundStrict?: boolean;
 }
 
 export interface PodListener {
@@ -59,6 +64,8 @@ export interface PreparedPod {
 
 interface PodState {
   readonly addresses: readonly IpAddress[];
+  /** POD_* of bpf/structs.h. */
+  readonly flags: number;
   isArmed: boolean;
   link: Fd | undefined;
 }
@@ -96,9 +103,12 @@ export class Capture implements Disposable {
   }
 
   #attach({ podsCgroup, proxyCgroup }: CaptureOptions): void {
+    native.bpf("mapHeartbeats", { map: this.#objects.maps.heartbeats.fd });
     this.#objects.attachCgroup("culvert_sock_create", proxyCgroup);
     this.#objects.attachCgroup("culvert_sockops", proxyCgroup);
     this.#objects.attachCgroup("culvert_sockops", podsCgroup);
+    this.#objects.attachCgroup("culvert_bind4", podsCgroup);
+    this.#objects.attachCgroup("culvert_bind6", podsCgroup);
     this.#objects.attachCgroup("culvert_getpeername4", podsCgroup);
     this.#objects.attachCgroup("culvert_getpeername6", podsCgroup);
     this.#objects.attachCgroup("culvert_connect4", podsCgroup);
@@ -143,6 +153,19 @@ export class Capture implements Disposable {
     for (const key of stale.values()) destinations.delete(key);
   }
 
+  /** Makes the endpoints that refuse in the connect hook exactly these; what stays is not touched. */
+  setRefused(endpoints: Iterable<{ readonly address: IpAddress; readonly port: number }>): void {
+    const { refused } = this.#objects.maps;
+    const stale = new Map<string, Uint8Array>();
+    const textOf = (key: Uint8Array) => Buffer.from(key).toString("hex");
+    for (const key of refused.keys()) stale.set(textOf(key), key);
+    for (const { address, port } of endpoints) {
+      const key = encodeRefused(address, port);
+      if (!stale.delete(textOf(key))) refused.update(key, encodeU32(1));
+    }
+    for (const key of stale.values()) refused.delete(key);
+  }
+
   /** Opens the pod's namespace and the proxy's listeners in it. Captures nothing yet. */
   prepare(request: PodRequest): PreparedPod {
     const rules = optOutRules(request.name, request.outboundOptOuts, request.inboundOptOuts);
@@ -177,7 +200,10 @@ export class Capture implements Disposable {
       if (rules.length > 0) this.#objects.maps.opt_outs.update(encodeU32(id), encodeOptOuts(rules));
       const pod = { id, name: request.name, netns, cookie, listeners };
       const addresses = request.addresses.filter(({ family }) => family === 4 || hasIpv6);
-      this.#pods.set(pod, { addresses, isArmed: false, link: undefined });
+      const flags =
+        (request.outboundStrict ? layout.POD_STRICT_OUTBOUND : 0) |
+        (request.inboundStrict ? layout.POD_STRICT_INBOUND : 0);
+      this.#pods.set(pod, { addresses, flags, isArmed: false, link: undefined });
       return pod;
     } catch (error) {
       this.#forget(id, netns, listeners);
@@ -193,10 +219,7 @@ export class Capture implements Disposable {
     try {
       state.link = this.#objects.attachNetns("culvert_sk_lookup", pod.netns);
       for (const address of state.addresses) this.#claim(pod, address);
-      const [ip4, ip6] = ([4, 6] as const).map((family) =>
-        state.addresses.find((address) => address.family === family),
-      );
-      this.#objects.maps.pods.update(encodeU64(pod.cookie), encodePod(pod.id, ip4, ip6));
+      this.#write(pod, state, state.flags);
     } catch (error) {
       this.disarm(pod);
       throw error;
@@ -209,7 +232,13 @@ export class Capture implements Disposable {
       const name = [...this.#pods.keys()].find(({ id }) => id === decodeU32(owner))?.name;
       throw new Error(`enroll pod ${pod.name}: address ${formatAddress(address)} is pod ${name}'s`);
     }
-    this.#objects.maps.pod_by_address.update(encodeAddress(address), encodeU32(pod.id));
+  }
+
+  #write(pod: PreparedPod, { addresses }: PodState, flags: number): void {
+    const { pod_by_address, pods } = this.#objects.maps;
+    for (const address of addresses) pod_by_address.update(encodeAddress(address), encodePodAddress(pod.id, flags));
+    const [ip4, ip6] = ([4, 6] as const).map((family) => addresses.find((address) => address.family === family));
+    pods.update(encodeU64(pod.cookie), encodePod(pod.id, flags, ip4, ip6));
   }
 
   /** Captures nothing new of this pod. What was captured before still waits in its listeners. Idempotent. */
@@ -256,6 +285,7 @@ export class Capture implements Disposable {
     if (this.#isClosed) return;
     this.#isClosed = true;
     for (const pod of [...this.#pods.keys()]) this.release(pod);
+    native.bpf("unmapHeartbeats", {});
     this.#objects.close();
   }
 

@@ -9,6 +9,8 @@ export type MapName =
   | "pods"
   | "pod_by_address"
   | "opt_outs"
+  | "refused"
+  | "heartbeats"
   | "destinations"
   | "pod_cidrs"
   | "captured_sockets"
@@ -25,6 +27,8 @@ export type ProgramName =
   | "culvert_getpeername6"
   | "culvert_connect4"
   | "culvert_connect6"
+  | "culvert_bind4"
+  | "culvert_bind6"
   | "culvert_sk_lookup";
 
 export class KernelObjects {

@@ -12,9 +12,23 @@ export const layout = {
   MAX_POD_CIDRS: 16,
   OPT_OUT_OUTBOUND: 1,
   OPT_OUT_INBOUND: 2,
+  POD_STRICT_OUTBOUND: 1,
+  POD_STRICT_INBOUND: 2,
+  POD_SEALED: 4,
 } as const;
 
-export const sizes = { address: 16, pod: 40, network: 32, networks: 520, opt_out: 40, opt_outs: 648, proxy_socket: 8 };
+export const sizes = {
+  address: 16,
+  pod: 40,
+  pod_address: 8,
+  refused: 20,
+  heartbeats: 512,
+  network: 32,
+  networks: 520,
+  opt_out: 40,
+  opt_outs: 648,
+  proxy_socket: 8,
+};
 
 export interface OptOutRule {
   direction: "outbound" | "inbound";
@@ -59,11 +73,32 @@ export function encodeAddress(address: IpAddress): Uint8Array {
 }
 
 /** `struct pod`: the addresses are the sources of captured connections; an absent one is all zero. */
-export function encodePod(podId: number, ip4: IpAddress | undefined, ip6: IpAddress | undefined): Uint8Array {
+export function encodePod(
+  podId: number,
+  flags: number,
+  ip4: IpAddress | undefined,
+  ip6: IpAddress | undefined,
+): Uint8Array {
   const bytes = new Uint8Array(sizes.pod);
-  new DataView(bytes.buffer).setUint32(0, podId, true);
+  bytes.set(encodePodAddress(podId, flags));
   if (ip4 !== undefined) writeAddress(ip4, bytes, 8);
   if (ip6 !== undefined) writeAddress(ip6, bytes, 24);
+  return bytes;
+}
+
+/** `struct pod_address`, with which `struct pod` begins. */
+export function encodePodAddress(podId: number, flags: number): Uint8Array {
+  const bytes = new Uint8Array(sizes.pod_address);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, podId, true);
+  view.setUint32(4, flags, true);
+  return bytes;
+}
+
+export function encodeRefused(address: IpAddress, port: number): Uint8Array {
+  const bytes = new Uint8Array(sizes.refused);
+  writeAddress(address, bytes);
+  new DataView(bytes.buffer).setUint16(16, port);
   return bytes;
 }
 

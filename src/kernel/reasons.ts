@@ -19,6 +19,17 @@ export const reasons = [
   { number: 15, name: "pass_mesh_port", meaning: "arrived at a port of the mesh's own" },
   { number: 16, name: "pass_bypass", meaning: "arrived from the proxy itself" },
   { number: 17, name: "record_lost", meaning: "the connection's record could not be written; the proxy will reset it" },
+  { number: 18, name: "pass_no_heartbeat", meaning: "fail open: no worker of the proxy has said for 3 s that it runs" },
+  { number: 19, name: "deny_no_listener", meaning: "fail closed: no listener of the proxy in the pod" },
+  { number: 20, name: "deny_no_heartbeat", meaning: "fail closed: no worker has said for 3 s that it runs" },
+  {
+    number: 21,
+    name: "deny_not_capturable",
+    meaning: "fail closed: MPTCP, bound to a device, no source address or no kernel memory",
+  },
+  { number: 22, name: "deny_bind", meaning: "a program of a pod that is not the proxy binds a port of the mesh's own" },
+  { number: 23, name: "deny_no_record", meaning: "dialled a port of the mesh's own, without having been captured" },
+  { number: 24, name: "refused_no_endpoint", meaning: "dialled a service without an endpoint" },
 ] as const;
 
 export type Reason = (typeof reasons)[number]["name"];

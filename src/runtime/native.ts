@@ -42,6 +42,9 @@ export interface BpfRequests {
   mapLookup: { map: Fd; key: Uint8Array; valueSize: number };
   /** All keys of a map, one after another. */
   mapKeys: { map: Fd; keySize: number };
+  /** Maps the array of the workers' heartbeats into this process, all slots empty, for `beat`. It keeps the map alive. */
+  mapHeartbeats: { map: Fd };
+  unmapHeartbeats: Record<never, never>;
   /** Tries one thing and changes nothing. The kernel's refusal is an answer, not an error. */
   probe: BpfTrial;
 }
@@ -76,6 +79,8 @@ export interface BpfReplies {
   mapDelete: undefined;
   mapLookup: { value: Uint8Array | undefined };
   mapKeys: { keys: Uint8Array };
+  mapHeartbeats: undefined;
+  unmapHeartbeats: undefined;
   /** Whoever gets `fd` closes it. */
   probe: { fd: Fd | undefined; errno: string | undefined };
 }
@@ -135,6 +140,8 @@ export interface NativeReactor {
 export interface Native {
   bpf<Op extends keyof BpfRequests>(op: Op, request: BpfRequests[Op]): BpfReplies[Op];
   netns<Op extends keyof NetnsRequests>(op: Op, request: NetnsRequests[Op]): NetnsReplies[Op];
+  /** Says that the worker's loop runs: to the BPF programs, if heartbeats are mapped, and to the other workers. */
+  beat(worker: number): void;
   /** PR_SET_DUMPABLE 0 and RLIMIT_CORE 0. */
   hardenProcess(): void;
   Reactor: new (options: ReactorOptions) => NativeReactor;

@@ -50,19 +50,6 @@ describe("inbound capture", { skip: cannotRun() }, () => {
     assert.deepEqual(counts, { pass_loopback: 2, pass_self: 2 });
   });
 
-  test("a mesh port leads to its own listener: from outside there is no record, and 15006 and 15008 are closed", async () => {
-    await using proxy = await lab.startedProxy([]);
-    await proxy.enroll(server);
-    const counts = await proxy.counted(async () => {
-      const { greeting } = await outsider.dial(server.ip4, 15_001);
-      assert.equal(greeting?.who, "proxy outbound");
-      assert.equal(greeting.original, undefined);
-      assert.equal(who(await outsider.dial(server.ip4, 15_006)), "ECONNREFUSED");
-      assert.equal(who(await outsider.dial(server.ip4, 15_008)), "ECONNREFUSED");
-    });
-    assert.deepEqual(counts, { pass_mesh_port: 3 });
-  });
-
   test("a connection is opted out by the pod's port, the client's network, or both", async () => {
     await using proxy = await lab.startedProxy([]);
     await proxy.enroll(server, {

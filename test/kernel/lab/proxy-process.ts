@@ -5,7 +5,10 @@ import { openSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import net from "node:net";
 import { Capture, type PodRequest, type PreparedPod } from "../../../src/kernel/capture.ts";
 import { enterProxyCgroup } from "../../../src/kernel/cgroup.ts";
+import { startHeartbeat } from "../../../src/kernel/heartbeat.ts";
+import { sizes } from "../../../src/kernel/layout.ts";
 import type { OptOut } from "../../../src/kernel/opt-out.ts";
+import { mapTypes } from "../../../src/kernel/probe-programs.ts";
 import { addressFromBytes, formatAddress, parseAddress, parseCidr, writeAddress } from "../../../src/mesh/address.ts";
 import { bpfObjectsPath, type Fd, type NetnsCookie, native } from "../../../src/runtime/native.ts";
 import { serveCalls } from "./calls.ts";
@@ -26,6 +29,7 @@ export interface PodText {
 const [podsCgroup, proxyCgroup, mode] = process.argv.slice(2) as [string, string, string | undefined];
 const membership = mode === "outside-its-cgroup" ? undefined : enterProxyCgroup(proxyCgroup);
 let capture: Capture | undefined;
+let heartbeat: ReturnType<typeof startHeartbeat> | undefined;
 const pods = new Map<string, { pod: PreparedPod; servers: Map<Fd, net.Server> }>();
 
 function running(): Capture {
@@ -98,6 +102,7 @@ function closeServer(fd: Fd, server: net.Server): void {
 const functions = {
   start(): void {
     capture = Capture.start({ objectsPath: bpfObjectsPath, podsCgroup, proxyCgroup });
+    heartbeat = startHeartbeat(0);
   },
 
   setDestinations({ addresses, cidrs }: { addresses: string[]; cidrs: string[] }): void {
@@ -154,6 +159,18 @@ const functions = {
     for (const [fd, server] of podNamed(name).servers) closeServer(fd, server);
   },
 
+  /** From now on each worker's loop last said so many milliseconds ago that it runs. */
+  setHeartbeats(agesMs: readonly number[]): void {
+    heartbeat?.stop();
+    const value = new Uint8Array(sizes.heartbeats);
+    const now = process.hrtime.bigint();
+    for (const [worker, age] of agesMs.entries()) {
+      new DataView(value.buffer).setBigUint64(worker * 8, now - BigInt(age) * 1_000_000n, true);
+    }
+    const map = mapOfShape(mapTypes.array, sizes.heartbeats);
+    native.bpf("mapUpdate", { map, key: new Uint8Array(4), value });
+  },
+
   reasonCounts(): Record<string, number> {
     return running().reasonCounts();
   },
@@ -203,22 +220,23 @@ const functions = {
     const value = new Uint8Array(8);
     const now = process.hrtime.bigint();
     new DataView(value.buffer).setBigUint64(0, now - BigInt(entry.ageSeconds) * 1_000_000_000n, true);
-    native.bpf("mapUpdate", { map: bypassMap(), key, value });
+    native.bpf("mapUpdate", { map: mapOfShape(mapTypes.lruHash, 8), key, value });
   },
 };
 export type ProxyFunctions = typeof functions;
 
-/** Capture keeps it to itself; found by its shape among this process's descriptors. */
-function bypassMap(): Fd {
+/** Capture keeps its maps to itself; found among this process's descriptors. */
+function mapOfShape(type: number, valueSize: number): Fd {
   for (const fd of readdirSync("/proc/self/fd")) {
     try {
       const info = readFileSync(`/proc/self/fdinfo/${fd}`, "utf8");
-      if (/^map_type:\s*9$/m.test(info) && /^value_size:\s*8$/m.test(info)) return Number(fd) as Fd;
+      const isLike = (key: string, value: number) => new RegExp(`^${key}:\\s*${value}$`, "m").test(info);
+      if (isLike("map_type", type) && isLike("value_size", valueSize)) return Number(fd) as Fd;
     } catch {
       // As above.
     }
   }
-  throw new Error("no bypass map");
+  throw new Error(`no map of type ${type} with values of ${valueSize} bytes`);
 }
 
 serveCalls(functions);

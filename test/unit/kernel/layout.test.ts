@@ -33,9 +33,9 @@ test("numbers are those that structs.h defines", () => {
 });
 
 test("a pod's bytes", () => {
-  const bytes = encodePod(0x01020304, parseAddress("10.1.2.3"), parseAddress("fd00::5"));
-  assert.equal(hex(bytes), `04030201${"00".repeat(4)}${"00".repeat(10)}ffff0a010203fd00${"00".repeat(13)}05`);
-  assert.equal(hex(encodePod(1, undefined, undefined)), `01000000${"00".repeat(36)}`);
+  const bytes = encodePod(0x01020304, 5, parseAddress("10.1.2.3"), parseAddress("fd00::5"));
+  assert.equal(hex(bytes), `0403020105000000${"00".repeat(10)}ffff0a010203fd00${"00".repeat(13)}05`);
+  assert.equal(hex(encodePod(1, 0, undefined, undefined)), `01000000${"00".repeat(36)}`);
 });
 
 test("networks are masks over the v4-mapped form, with the host bits cleared", () => {
