@@ -1,23 +1,10 @@
 // On the pods' cgroup: judges every connect() of an enrolled pod, and turns those that the mesh has an interest in
 // towards the proxy's listener in the same namespace. Where that cannot be, a strict pod's connect fails with EPERM and
 // any other's passes. connect6 also serves v4-mapped destinations, which connect4 never sees.
-#include "judge.h"
+#include "unknown.h"
 
-#define SOCK_STREAM 1
 #define IPPROTO_TCP 6
 #define ECONNREFUSED 111
-
-static __always_inline bool is_of_interest(const struct address *destination) {
-  if (bpf_map_lookup_elem(&destinations, destination)) return true;
-  __u32 key = 0;
-  const struct networks *networks = bpf_map_lookup_elem(&pod_cidrs, &key);
-  if (!networks) return false;
-  for (__u32 i = 0; i < MAX_POD_CIDRS; i++) {
-    if (i >= networks->count) break;
-    if (is_in(&networks->list[i], destination)) return true;
-  }
-  return false;
-}
 
 // Whether the listener that `rewritten` would reach is the proxy's: not that of a program which took the port while the
 // proxy was away.
@@ -89,7 +76,7 @@ static __always_inline __u32 judge(struct bpf_sock_addr *ctx, const struct addre
                                    const struct address *bound, struct address *rewritten) {
   __u64 cookie = bpf_get_netns_cookie(ctx);
   const struct pod *pod = bpf_map_lookup_elem(&pods, &cookie);
-  if (!pod) return REASON_PASS_NOT_ENROLLED;
+  if (!pod) return judge_unknown(ctx, cookie, destination);
   struct bpf_sock *socket = ctx->sk;
   if (ctx->type != SOCK_STREAM || !socket) return REASON_PASS_NOT_STREAM;
   if (bpf_sk_storage_get(&proxy_sockets, socket, 0, 0)) return REASON_PASS_PROXY;
@@ -133,7 +120,8 @@ static __always_inline __u32 judge(struct bpf_sock_addr *ctx, const struct addre
 
 // What a hook returns for every reason but CAPTURED_OUTBOUND. 0 fails the connect: with EPERM, unless told otherwise.
 static __always_inline int answer(__u32 reason) {
-  if (reason == REASON_DENY_NO_LISTENER || reason == REASON_DENY_NO_HEARTBEAT || reason == REASON_DENY_NOT_CAPTURABLE)
+  if (reason == REASON_DENY_NO_LISTENER || reason == REASON_DENY_NO_HEARTBEAT || reason == REASON_DENY_NOT_CAPTURABLE ||
+      reason == REASON_DENY_UNKNOWN)
     return 0;
   if (reason != REASON_REFUSED_NO_ENDPOINT) return 1;
   // The loader takes this call out where the kernel does not have it (before 6.1).

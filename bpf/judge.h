@@ -8,6 +8,7 @@
 
 #define AF_INET 2
 #define AF_INET6 10
+#define SOCK_STREAM 1
 #define V4_MAPPED bpf_htonl(0xffff)
 
 // Clang merges the context loads of two branches into one with a computed offset, which the verifier refuses
@@ -47,6 +48,18 @@ static __always_inline bool is_in(const struct network *network, const struct ad
   return difference == 0;
 }
 
+static __always_inline bool is_of_interest(const struct address *destination) {
+  if (bpf_map_lookup_elem(&destinations, destination)) return true;
+  __u32 key = 0;
+  const struct networks *networks = bpf_map_lookup_elem(&pod_cidrs, &key);
+  if (!networks) return false;
+  for (__u32 i = 0; i < MAX_POD_CIDRS; i++) {
+    if (i >= networks->count) break;
+    if (is_in(&networks->list[i], destination)) return true;
+  }
+  return false;
+}
+
 static __always_inline bool belongs_to(const struct address *address, __u32 pod_id) {
   const struct pod_address *owner = bpf_map_lookup_elem(&pod_by_address, address);
   return owner && owner->pod_id == pod_id;
@@ -80,6 +93,12 @@ static __always_inline bool is_opted_out(__u32 pod_id, __u32 direction, const st
       return true;
   }
   return false;
+}
+
+static __always_inline bool node_has(__u32 flag) {
+  __u32 key = 0;
+  const __u32 *flags = bpf_map_lookup_elem(&node_flags, &key);
+  return flags && *flags & flag;
 }
 
 char LICENSE[] SEC("license") = "Apache-2.0";

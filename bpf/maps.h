@@ -117,3 +117,47 @@ struct {
   __type(key, __u32);
   __type(value, __u64);
 } reasons SEC(".maps");
+
+// NODE_* flags.
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, __u32);
+} node_flags SEC(".maps");
+
+// The node's own addresses. The value means nothing.
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, MAX_NODE_ADDRESSES);
+  __type(key, struct address);
+  __type(value, __u32);
+} node_addresses SEC(".maps");
+
+// The value means nothing.
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, MAX_PODS * 4);
+  __type(key, struct probe_port);
+  __type(value, __u32);
+} probe_ports SEC(".maps");
+
+// Namespaces, by cookie, of which it is known that the mesh has no part in them. The value means nothing.
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, MAX_PODS * 4);
+  __type(key, __u64);
+  __type(value, __u32);
+} plain SEC(".maps");
+
+// Namespaces, by cookie, that nothing is known of yet, and when (CLOCK_MONOTONIC, ns) a process in each first dialled
+// what the mesh has an interest in.
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, MAX_PODS * 2);
+  __type(key, __u64);
+  __type(value, __u64);
+} unknown SEC(".maps");

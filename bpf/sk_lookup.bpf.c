@@ -21,6 +21,14 @@ static __always_inline bool assign_listener(struct bpf_sk_lookup *ctx, __u32 slo
   return !error;
 }
 
+// The second rule for probes: where the first (probe_exemption.bpf.c) cannot be, since the kubelet's cgroup is not
+// known, not there, or not attached to. A proxy that is dead cannot attach to one that was created again.
+static __always_inline bool is_probe(__u32 pod_id, const struct address *source, __u16 port, bool is_proxy_alive) {
+  struct probe_port key = {.pod_id = pod_id, .port = port};
+  return (!is_proxy_alive || node_has(NODE_PASSES_PROBES)) && bpf_map_lookup_elem(&probe_ports, &key) &&
+         bpf_map_lookup_elem(&node_addresses, source);
+}
+
 SEC("sk_lookup")
 int culvert_sk_lookup(struct bpf_sk_lookup *ctx) {
   if (ctx->protocol != IPPROTO_TCP) return SK_PASS;
@@ -70,8 +78,12 @@ int culvert_sk_lookup(struct bpf_sk_lookup *ctx) {
     count(REASON_PASS_OPTED_OUT);
     return SK_PASS;
   }
-  bool is_strict = flags & POD_STRICT_INBOUND;
-  if (!is_proxy_alive()) {
+  bool is_strict = flags & POD_STRICT_INBOUND, is_alive = is_proxy_alive();
+  if (is_probe(pod_id, &tuple.source, (__u16)port, is_alive)) {
+    count(REASON_PASS_PROBE);
+    return SK_PASS;
+  }
+  if (!is_alive) {
     count(is_strict ? REASON_DENY_NO_HEARTBEAT : REASON_PASS_NO_HEARTBEAT);
     return is_strict ? SK_DROP : SK_PASS;
   }

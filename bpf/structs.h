@@ -11,6 +11,7 @@
 #define MAX_PODS 4096
 #define MAX_OPT_OUTS 16
 #define MAX_POD_CIDRS 16
+#define MAX_NODE_ADDRESSES 1024
 
 struct address {
   __be32 words[4];
@@ -124,3 +125,16 @@ struct proxy_socket {
   __u64 netns_cookie;
 };
 _Static_assert(sizeof(struct proxy_socket) == 8, "layout");
+
+// A port on which the kubelet probes a pod.
+struct probe_port {
+  __u32 pod_id;
+  __u16 port; // host order
+  __u16 zero;
+};
+_Static_assert(sizeof(struct probe_port) == 8, "layout");
+
+// What holds for the node as a whole.
+#define NODE_NOTES_UNKNOWN 1  // namespaces in neither `pods` nor `plain` are told apart from plain ones
+#define NODE_DENIES_UNKNOWN 2 // and may not connect to what the mesh has an interest in
+#define NODE_PASSES_PROBES 4  // by address and port: the exempt cgroups are not (all) there to tell probes by

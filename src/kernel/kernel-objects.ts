@@ -18,7 +18,12 @@ export type MapName =
   | "original_destination"
   | "bypass"
   | "listeners"
-  | "reasons";
+  | "reasons"
+  | "node_flags"
+  | "node_addresses"
+  | "probe_ports"
+  | "plain"
+  | "unknown";
 
 export type ProgramName =
   | "culvert_sock_create"
@@ -29,7 +34,8 @@ export type ProgramName =
   | "culvert_connect6"
   | "culvert_bind4"
   | "culvert_bind6"
-  | "culvert_sk_lookup";
+  | "culvert_sk_lookup"
+  | "culvert_probe_exemption";
 
 export class KernelObjects {
   readonly maps: Readonly<Record<MapName, BpfMap>>;

@@ -17,7 +17,7 @@ export const reasons = [
   { number: 13, name: "pass_bind_failed", meaning: "the pod's address is not configured in its namespace" },
   { number: 14, name: "pass_no_memory", meaning: "no kernel memory to remember the destination" },
   { number: 15, name: "pass_mesh_port", meaning: "arrived at a port of the mesh's own" },
-  { number: 16, name: "pass_bypass", meaning: "arrived from the proxy itself" },
+  { number: 16, name: "pass_bypass", meaning: "arrived from the proxy itself, or from an exempt cgroup" },
   { number: 17, name: "record_lost", meaning: "the connection's record could not be written; the proxy will reset it" },
   { number: 18, name: "pass_no_heartbeat", meaning: "fail open: no worker of the proxy has said for 3 s that it runs" },
   { number: 19, name: "deny_no_listener", meaning: "fail closed: no listener of the proxy in the pod" },
@@ -30,6 +30,9 @@ export const reasons = [
   { number: 22, name: "deny_bind", meaning: "a program of a pod that is not the proxy binds a port of the mesh's own" },
   { number: 23, name: "deny_no_record", meaning: "dialled a port of the mesh's own, without having been captured" },
   { number: 24, name: "refused_no_endpoint", meaning: "dialled a service without an endpoint" },
+  { number: 25, name: "pass_unknown", meaning: "dialled in a namespace that nothing is known of yet" },
+  { number: 26, name: "deny_unknown", meaning: "the same, on a node that denies it" },
+  { number: 27, name: "pass_probe", meaning: "from an address of this node to a declared probe port" },
 ] as const;
 
 export type Reason = (typeof reasons)[number]["name"];
