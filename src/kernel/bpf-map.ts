@@ -1,18 +1,31 @@
 // One BPF map of the loaded objects, by bytes. Owns its descriptor.
 
-import { type BpfMapInfo, type Fd, native } from "../runtime/native.ts";
+import { type BpfMapInfo, type Fd, type NativeError, native } from "../runtime/native.ts";
 
 export class BpfMap {
   readonly fd: Fd;
+  readonly #name: string;
   readonly #info: BpfMapInfo;
 
-  constructor(info: BpfMapInfo) {
+  constructor(name: string, info: BpfMapInfo) {
     this.fd = info.fd;
+    this.#name = name;
     this.#info = info;
   }
 
+  get maxEntries(): number {
+    return this.#info.maxEntries;
+  }
+
   update(key: Uint8Array, value: Uint8Array): void {
-    native.bpf("mapUpdate", { map: this.fd, key, value });
+    try {
+      native.bpf("mapUpdate", { map: this.fd, key, value });
+    } catch (cause) {
+      if ((cause as NativeError).errno !== "E2BIG") throw cause;
+      throw new Error(`BPF map ${this.#name} is full: ${this.maxEntries} entries is the most one node can have`, {
+        cause,
+      });
+    }
   }
 
   delete(key: Uint8Array): void {

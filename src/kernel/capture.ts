@@ -2,13 +2,19 @@
 // pods' network namespaces, and keeps the maps that the programs judge by.
 //
 //   prepare ──> arm ──> disarm ──> release        A pod is captured between arm and disarm, and not a moment longer;
-//                                                  everything that a captured connection needs is there before and after.
+//                └────> leave ───> release         everything that a captured connection needs is there before and after.
+//                                                  `leave` instead of `disarm` when the proxy goes and the pod stays.
 //
-// All of it belongs to this process: when it ends, in whatever way, the kernel detaches and frees everything.
+// Without `pins` all of it ends with this process, in whatever way. With `pins` programs and maps stay in force and the
+// next process adopts them: pods that it enrolls again keep being captured from their first new listener on, and `settle`
+// takes away what it did not enroll. A strict pod so is never without them.
 
 import { addressFromBytes, type Cidr, formatAddress, type IpAddress } from "../mesh/address.ts";
 import { type Fd, type NetnsCookie, native } from "../runtime/native.ts";
+import { AdoptedPods } from "./adopted-pods.ts";
 import { closeFd } from "./bpf-map.ts";
+import { makePinsDirectory } from "./bpffs.ts";
+import { lockInstance } from "./instance-lock.ts";
 import { KernelObjects } from "./kernel-objects.ts";
 import {
   decodeCookie,
@@ -33,6 +39,8 @@ export interface CaptureOptions {
   /** Absolute cgroup directories: applications live below the first, this process in the second. */
   podsCgroup: string;
   proxyCgroup: string;
+  /** A directory of the bpf file system, of this instance alone; nothing is pinned without. */
+  pins?: string;
 }
 
 export interface PodRequest {
@@ -67,6 +75,8 @@ interface PodState {
   /** POD_* of bpf/structs.h. */
   readonly flags: number;
   isArmed: boolean;
+  /** Strict, and left: its entries in the maps stay in force. */
+  isSealed: boolean;
   link: Fd | undefined;
 }
 
@@ -76,19 +86,31 @@ const backlog = 4096;
 export class Capture implements Disposable {
   readonly #objects: KernelObjects;
   readonly #pods: Map<PreparedPod, PodState>;
+  readonly #adopted: AdoptedPods;
+  readonly #lock: Disposable;
   #ownNetnsInode: bigint;
+  #isSettled: boolean;
   #isClosed: boolean;
 
-  private constructor(objects: KernelObjects) {
+  private constructor(objects: KernelObjects, lock: Disposable) {
     this.#objects = objects;
     this.#pods = new Map();
+    this.#adopted = new AdoptedPods(objects.maps);
+    this.#lock = lock;
     this.#ownNetnsInode = 0n;
+    this.#isSettled = false;
     this.#isClosed = false;
   }
 
-  /** Loads and attaches; the hooks pass everything until a pod is armed. Whole or not at all. */
+  /** Loads and attaches; the hooks pass everything until a pod is armed. Whole or not at all; `settle` completes it. */
   static start(options: CaptureOptions): Capture {
-    const capture = new Capture(KernelObjects.load(options.objectsPath));
+    using undo = new DisposableStack();
+    if (options.pins !== undefined) {
+      makePinsDirectory(options.pins);
+      undo.use(lockInstance([options.pins, options.podsCgroup]));
+    }
+    const objects = KernelObjects.load(options.objectsPath, options.pins);
+    const capture = new Capture(objects, undo.move());
     try {
       capture.#attach(options);
     } catch (error) {
@@ -98,21 +120,42 @@ export class Capture implements Disposable {
     return capture;
   }
 
+  /** Layouts of other versions that a previous process left, and `settle` replaces. */
+  get otherLayouts(): readonly string[] {
+    return this.#objects.otherLayouts;
+  }
+
+  /** How many pods of a previous process are in force and not enrolled again. */
+  get adoptedPods(): number {
+    return this.#adopted.size;
+  }
+
+  /**
+   * To be called when every pod of the configuration was armed or refused: what these maps know is now in force
+   * everywhere, and what a previous process left is not. `keepsStrict`: but for its strict pods.
+   */
+  settle({ keepsStrict }: { keepsStrict: boolean }): void {
+    this.#adopted.withdraw(keepsStrict, (cookie) => this.#objects.detachNetns(undefined, cookie));
+    const inForce = [...this.#pods].flatMap(([{ cookie }, { isArmed }]) => (isArmed ? cookie : []));
+    this.#objects.settle([...inForce, ...this.#adopted.cookies]);
+    this.#isSettled = true;
+  }
+
   get originalDestinationMap(): Fd {
     return this.#objects.maps.original_destination.fd;
   }
 
   #attach({ podsCgroup, proxyCgroup }: CaptureOptions): void {
     native.bpf("mapHeartbeats", { map: this.#objects.maps.heartbeats.fd });
-    this.#objects.attachCgroup("culvert_sock_create", proxyCgroup);
-    this.#objects.attachCgroup("culvert_sockops", proxyCgroup);
-    this.#objects.attachCgroup("culvert_sockops", podsCgroup);
-    this.#objects.attachCgroup("culvert_bind4", podsCgroup);
-    this.#objects.attachCgroup("culvert_bind6", podsCgroup);
-    this.#objects.attachCgroup("culvert_getpeername4", podsCgroup);
-    this.#objects.attachCgroup("culvert_getpeername6", podsCgroup);
-    this.#objects.attachCgroup("culvert_connect4", podsCgroup);
-    this.#objects.attachCgroup("culvert_connect6", podsCgroup);
+    this.#objects.attachCgroup("culvert_sock_create", "proxy", proxyCgroup);
+    this.#objects.attachCgroup("culvert_sockops", "proxy", proxyCgroup);
+    this.#objects.attachCgroup("culvert_sockops", "pods", podsCgroup);
+    this.#objects.attachCgroup("culvert_bind4", "pods", podsCgroup);
+    this.#objects.attachCgroup("culvert_bind6", "pods", podsCgroup);
+    this.#objects.attachCgroup("culvert_getpeername4", "pods", podsCgroup);
+    this.#objects.attachCgroup("culvert_getpeername6", "pods", podsCgroup);
+    this.#objects.attachCgroup("culvert_connect4", "pods", podsCgroup);
+    this.#objects.attachCgroup("culvert_connect6", "pods", podsCgroup);
 
     const own = native.netns("open", { path: "/proc/self/ns/net" });
     try {
@@ -169,9 +212,9 @@ export class Capture implements Disposable {
   /** Opens the pod's namespace and the proxy's listeners in it. Captures nothing yet. */
   prepare(request: PodRequest): PreparedPod {
     const rules = optOutRules(request.name, request.outboundOptOuts, request.inboundOptOuts);
-    const id = this.#freeId();
     const { netns, inode, hasIpv6, cookie: knownCookie } = native.netns("open", { path: request.netnsPath });
     const listeners: PodListener[] = [];
+    let id: number | undefined;
     try {
       if (inode === this.#ownNetnsInode) {
         throw new Error(
@@ -184,29 +227,34 @@ export class Capture implements Disposable {
         if (other.cookie === cookie)
           throw new Error(`enroll pod ${request.name}: its network namespace is pod ${other.name}'s`);
       }
+      id = this.#adopted.idOf(cookie) ?? this.#freeId();
       const listen = (direction: PodListener["direction"], address: string, port: number): Fd => {
         const { fd } = native.netns("listen", { netns, address, port, backlog });
         listeners.push({ direction, fd });
         return fd;
       };
-      listen("outbound", hasIpv6 ? "::" : "0.0.0.0", layout.MESH_PORT_OUTBOUND);
+      const outbound = listen("outbound", hasIpv6 ? "::" : "0.0.0.0", layout.MESH_PORT_OUTBOUND);
+      this.#setListener(id, layout.LISTENER_OUTBOUND, outbound);
       // Bound to loopback: only sk_lookup leads there, never a packet from outside.
       const inbound4 = listen("inbound", "127.0.0.1", layout.MESH_PORT_INBOUND);
-      this.#objects.maps.listeners.update(encodeU32(id * 2), encodeU64(BigInt(inbound4)));
+      this.#setListener(id, layout.LISTENER_INBOUND4, inbound4);
       if (hasIpv6) {
         const inbound6 = listen("inbound", "::1", layout.MESH_PORT_INBOUND);
-        this.#objects.maps.listeners.update(encodeU32(id * 2 + 1), encodeU64(BigInt(inbound6)));
+        this.#setListener(id, layout.LISTENER_INBOUND6, inbound6);
       }
       if (rules.length > 0) this.#objects.maps.opt_outs.update(encodeU32(id), encodeOptOuts(rules));
+      else this.#objects.maps.opt_outs.delete(encodeU32(id));
       const pod = { id, name: request.name, netns, cookie, listeners };
       const addresses = request.addresses.filter(({ family }) => family === 4 || hasIpv6);
       const flags =
         (request.outboundStrict ? layout.POD_STRICT_OUTBOUND : 0) |
         (request.inboundStrict ? layout.POD_STRICT_INBOUND : 0);
-      this.#pods.set(pod, { addresses, flags, isArmed: false, link: undefined });
+      this.#pods.set(pod, { addresses, flags, isArmed: false, isSealed: false, link: undefined });
       return pod;
     } catch (error) {
-      this.#forget(id, netns, listeners);
+      // What an adopted pod has stays in force: it passes or, if it is strict, fails.
+      if (id !== undefined && !this.#adopted.ids.includes(id)) this.#forget(id);
+      closeAll(netns, listeners);
       throw error;
     }
   }
@@ -217,28 +265,52 @@ export class Capture implements Disposable {
     if (state.isArmed) return;
     state.isArmed = true;
     try {
-      state.link = this.#objects.attachNetns("culvert_sk_lookup", pod.netns);
-      for (const address of state.addresses) this.#claim(pod, address);
-      this.#write(pod, state, state.flags);
+      for (const address of state.addresses) this.#checkOwner(pod, address);
+      this.#adopted.claim(pod.cookie, state.addresses);
+      // Before the program that asks for them: in the place of another layout's it must know the pod at once.
+      this.#writeAddresses(pod, state, state.flags);
+      state.link = this.#objects.attachNetns("culvert_sk_lookup", pod.netns, pod.cookie);
+      this.#writePod(pod, state, state.flags);
     } catch (error) {
       this.disarm(pod);
       throw error;
     }
   }
 
-  #claim(pod: PreparedPod, address: IpAddress): void {
+  #checkOwner(pod: PreparedPod, address: IpAddress): void {
     const owner = this.#objects.maps.pod_by_address.lookup(encodeAddress(address));
     if (owner !== undefined && decodeU32(owner) !== pod.id) {
       const name = [...this.#pods.keys()].find(({ id }) => id === decodeU32(owner))?.name;
+      if (name === undefined) return; // A pod's of before that is gone, or will be.
       throw new Error(`enroll pod ${pod.name}: address ${formatAddress(address)} is pod ${name}'s`);
     }
   }
 
-  #write(pod: PreparedPod, { addresses }: PodState, flags: number): void {
-    const { pod_by_address, pods } = this.#objects.maps;
+  #writeAddresses(pod: PreparedPod, { addresses }: PodState, flags: number): void {
+    const { pod_by_address } = this.#objects.maps;
     for (const address of addresses) pod_by_address.update(encodeAddress(address), encodePodAddress(pod.id, flags));
+  }
+
+  #writePod(pod: PreparedPod, { addresses }: PodState, flags: number): void {
+    const { pods } = this.#objects.maps;
     const [ip4, ip6] = ([4, 6] as const).map((family) => addresses.find((address) => address.family === family));
     pods.update(encodeU64(pod.cookie), encodePod(pod.id, flags, ip4, ip6));
+  }
+
+  /**
+   * As `disarm`, for a proxy that goes: where a pod is strict its connections fail from here on, and go on failing after
+   * `release` for as long as the programs stay in force. Idempotent.
+   */
+  leave(pod: PreparedPod): void {
+    const state = this.#pods.get(pod);
+    if (!state?.isArmed) return;
+    if ((state.flags & (layout.POD_STRICT_OUTBOUND | layout.POD_STRICT_INBOUND)) === 0) {
+      this.disarm(pod);
+      return;
+    }
+    state.isSealed = true;
+    this.#writeAddresses(pod, state, state.flags | layout.POD_SEALED);
+    this.#writePod(pod, state, state.flags | layout.POD_SEALED);
   }
 
   /** Captures nothing new of this pod. What was captured before still waits in its listeners. Idempotent. */
@@ -247,7 +319,7 @@ export class Capture implements Disposable {
     if (!state?.isArmed) return;
     state.isArmed = false;
     this.#objects.maps.pods.delete(encodeU64(pod.cookie));
-    if (state.link !== undefined) closeFd(state.link);
+    this.#objects.detachNetns(state.link, pod.cookie);
     state.link = undefined;
     for (const address of state.addresses) {
       const key = encodeAddress(address);
@@ -258,16 +330,28 @@ export class Capture implements Disposable {
 
   /** Closes the pod's listeners and namespace; nobody may use them any more. Its id may be given to another. Idempotent. */
   release(pod: PreparedPod): void {
-    this.disarm(pod);
-    if (this.#pods.delete(pod)) this.#forget(pod.id, pod.netns, pod.listeners);
+    const state = this.#pods.get(pod);
+    if (state === undefined) return;
+    if (state.isSealed) {
+      this.#adopted.add(pod.cookie, pod.id);
+      if (state.link !== undefined) closeFd(state.link);
+    } else {
+      this.disarm(pod);
+      this.#forget(pod.id);
+    }
+    this.#pods.delete(pod);
+    closeAll(pod.netns, pod.listeners);
   }
 
-  #forget(id: number, netns: Fd, listeners: readonly PodListener[]): void {
-    this.#objects.maps.listeners.delete(encodeU32(id * 2));
-    this.#objects.maps.listeners.delete(encodeU32(id * 2 + 1));
+  #setListener(id: number, which: number, fd: Fd): void {
+    this.#objects.maps.listeners.update(encodeU32(id * layout.LISTENERS_PER_POD + which), encodeU64(BigInt(fd)));
+  }
+
+  #forget(id: number): void {
+    for (const which of [layout.LISTENER_INBOUND4, layout.LISTENER_INBOUND6, layout.LISTENER_OUTBOUND]) {
+      this.#objects.maps.listeners.delete(encodeU32(id * layout.LISTENERS_PER_POD + which));
+    }
     this.#objects.maps.opt_outs.delete(encodeU32(id));
-    for (const { fd } of listeners) closeFd(fd);
-    closeFd(netns);
   }
 
   /** Judgements so far, by reason, all CPUs together. */
@@ -280,13 +364,30 @@ export class Capture implements Disposable {
     return counts;
   }
 
-  /** Withdraws every pod and detaches. Idempotent. */
+  /** What the end of this process does to new connections, at once: no listener takes them. Pins stay as they are. */
+  abandon(): void {
+    for (const { listeners } of this.#pods.keys()) for (const { fd } of listeners) closeFd(fd);
+  }
+
+  /**
+   * Withdraws every pod and detaches. What is pinned stays in force where a strict pod was enrolled (`staysInForce`), and
+   * where a previous process left it and the start did not get as far as `settle`. Idempotent.
+   */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    for (const pod of [...this.#pods.keys()]) this.release(pod);
+    for (const pod of [...this.#pods.keys()]) {
+      this.leave(pod);
+      this.release(pod);
+    }
     native.bpf("unmapHeartbeats", {});
-    this.#objects.close();
+    this.#objects.close({ keepsPins: this.staysInForce });
+    this.#lock[Symbol.dispose]();
+  }
+
+  /** After `close`: strict pods go on being enforced, by what is pinned. */
+  get staysInForce(): boolean {
+    return this.#objects.isPinned && (this.#adopted.hasStrict || (this.#objects.isAdopted && !this.#isSettled));
   }
 
   [Symbol.dispose](): void {
@@ -300,8 +401,13 @@ export class Capture implements Disposable {
   }
 
   #freeId(): number {
-    const taken = new Set([...this.#pods.keys()].map(({ id }) => id));
+    const taken = new Set([...[...this.#pods.keys()].map(({ id }) => id), ...this.#adopted.ids]);
     for (let id = 0; id < layout.MAX_PODS; id++) if (!taken.has(id)) return id;
     throw new Error(`enroll a pod: ${layout.MAX_PODS} are enrolled, which is the most one node can have`);
   }
+}
+
+function closeAll(netns: Fd, listeners: readonly PodListener[]): void {
+  for (const { fd } of listeners) closeFd(fd);
+  closeFd(netns);
 }

@@ -1,9 +1,14 @@
-// The BPF programs, maps and cgroup links of this process. They last until `close`, or until the process ends.
+// The BPF programs, maps and links of this process. Without a directory for pins they end with it. With one they outlive
+// it, and the next process adopts them:
+//
+//   same layout      its maps are used, its links get these programs at once, each atomically
+//   another layout   new maps; the pods' hooks stay as they are until `settle`, when these maps know all pods
 
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { type Fd, native } from "../runtime/native.ts";
+import { type Fd, type NativeError, type NetnsCookie, native } from "../runtime/native.ts";
 import { BpfMap, closeFd } from "./bpf-map.ts";
+import { hasPins, layoutHash, netnsLinkName, type PinnedLink, Pins } from "./pins.ts";
 
 export type MapName =
   | "pods"
@@ -37,36 +42,138 @@ export type ProgramName =
   | "culvert_sk_lookup"
   | "culvert_probe_exemption";
 
+export type KernelMaps = Readonly<Record<MapName, BpfMap>>;
+
+/** Whose processes a program looks at: the pods' or this one's. */
+export type HookPlace = "pods" | "proxy";
+
 export class KernelObjects {
-  readonly maps: Readonly<Record<MapName, BpfMap>>;
+  readonly maps: KernelMaps;
+  /** Another process left pins here, which are in force. */
+  readonly isAdopted: boolean;
   readonly #programs: Record<string, Fd>;
   readonly #links: Fd[];
+  readonly #pins: Pins | undefined;
+  /** What `settle` puts in force. */
+  readonly #replacements: (() => void)[];
 
-  private constructor(programs: Record<string, Fd>, maps: Record<MapName, BpfMap>) {
+  private constructor(programs: Record<string, Fd>, maps: KernelMaps, pins: Pins | undefined, isAdopted: boolean) {
     this.maps = maps;
+    this.isAdopted = isAdopted;
     this.#programs = programs;
     this.#links = [];
+    this.#pins = pins;
+    this.#replacements = [];
   }
 
-  /** Loads every object file of the directory. Whole or not at all. */
-  static load(directory: string): KernelObjects {
+  /** Loads every object file of the directory. Whole or not at all. `instance`: where to pin, absolute; else not pinned. */
+  static load(directory: string, instance?: string): KernelObjects {
     const files = existsSync(directory) ? readdirSync(directory).filter((name) => name.endsWith(".bpf.o")) : [];
     if (files.length === 0) throw new Error(`load BPF objects: none in ${directory}; build them with npm run setup`);
-    const { programs, maps } = native.bpf("load", { objects: files.sort().map((name) => join(directory, name)) });
-    const wrapped = Object.fromEntries(Object.entries(maps).map(([name, info]) => [name, new BpfMap(info)]));
-    return new KernelObjects(programs, wrapped as Record<MapName, BpfMap>);
+    const objects = files.sort().map((name) => join(directory, name));
+    if (instance === undefined) return KernelObjects.#load(objects, undefined, {}, false);
+    const layout = layoutHash(objects);
+    const isAdopted = hasPins(instance);
+    const pins = new Pins(instance, layout);
+    try {
+      return KernelObjects.#load(objects, pins, pins.maps(), isAdopted);
+    } catch (error) {
+      if (!isAdopted) pins.removeAll();
+      throw error;
+    }
   }
 
-  attachCgroup(program: ProgramName, cgroupPath: string): void {
-    this.#links.push(native.bpf("attachCgroup", { program: this.#program(program), cgroupPath }).link);
+  static #load(
+    objects: readonly string[],
+    pins: Pins | undefined,
+    reuse: Record<string, Fd>,
+    isAdopted: boolean,
+  ): KernelObjects {
+    const { programs, maps } = native.bpf("load", { objects, reuse });
+    const wrapped = Object.fromEntries(Object.entries(maps).map(([name, info]) => [name, new BpfMap(name, info)]));
+    const loaded = new KernelObjects(programs, wrapped as Record<MapName, BpfMap>, pins, isAdopted);
+    try {
+      for (const [name, { fd }] of Object.entries(maps)) if (!(name in reuse)) pins?.pinMap(name, fd);
+    } catch (error) {
+      loaded.close({ keepsPins: true });
+      throw error;
+    }
+    return loaded;
   }
 
-  /** The caller owns the link. */
-  attachNetns(program: ProgramName, netns: Fd): Fd {
-    return native.bpf("attachNetns", { program: this.#program(program), netns }).link;
+  get isPinned(): boolean {
+    return this.#pins !== undefined;
   }
 
-  close(): void {
+  /** Layouts whose maps and links `settle` will let go of. */
+  get otherLayouts(): readonly string[] {
+    return this.#pins?.otherLayouts ?? [];
+  }
+
+  attachCgroup(program: ProgramName, place: HookPlace, cgroupPath: string): void {
+    const fd = this.#program(program);
+    const name = `${program}_${place}`;
+    const pinned = this.#pinnedLink(name, () => statSync(cgroupPath, { bigint: true }).ino);
+    if (pinned === undefined) {
+      const { link } = native.bpf("attachCgroup", { program: fd, cgroupPath });
+      this.#links.push(link);
+      this.#pins?.pinLink(name, link);
+      return;
+    }
+    this.#links.push(pinned.fd);
+    const replace = () => {
+      native.bpf("linkUpdate", { link: pinned.fd, program: fd });
+      if (!pinned.isOfThisLayout) this.#pins?.pinLink(name, pinned.fd);
+    };
+    // This process's own sockets are known by these maps from the start; the pods' hooks of before take them for nobody's.
+    if (pinned.isOfThisLayout || place === "proxy") replace();
+    else this.#replacements.push(replace);
+  }
+
+  /** The caller owns the link, and gives it to `detachNetns`. */
+  attachNetns(program: ProgramName, netns: Fd, cookie: NetnsCookie): Fd {
+    const fd = this.#program(program);
+    const name = netnsLinkName(cookie);
+    // Namespaces may share an inode number with one that is gone, but not the cookie.
+    const pinned = this.#pinnedLink(name, (target) => target);
+    if (pinned !== undefined && isUpdated(pinned.fd, fd)) {
+      if (!pinned.isOfThisLayout) this.#pins?.pinLink(name, pinned.fd);
+      return pinned.fd;
+    }
+    if (pinned !== undefined) closeFd(pinned.fd);
+    const { link } = native.bpf("attachNetns", { program: fd, netns });
+    this.#pins?.pinLink(name, link);
+    return link;
+  }
+
+  detachNetns(link: Fd | undefined, cookie: NetnsCookie): void {
+    this.#pins?.unpinLink(netnsLinkName(cookie));
+    if (link !== undefined) closeFd(link);
+  }
+
+  /** What a previous process pinned and is still attached to the wanted target. Anything else is let go of. */
+  #pinnedLink(name: string, wanted: (target: bigint) => bigint): PinnedLink | undefined {
+    const pinned = this.#pins?.link(name);
+    if (pinned === undefined) return undefined;
+    if (pinned.target !== 0n && pinned.target === wanted(pinned.target)) return pinned;
+    closeFd(pinned.fd);
+    return undefined;
+  }
+
+  /**
+   * Puts these programs in force where those of another layout still are, and lets go of that and of links to pods that
+   * are not `inForce`. The order of attaching is kept: connect hooks come last, so what they capture meets programs that
+   * know these maps.
+   */
+  settle(inForce: readonly NetnsCookie[]): void {
+    for (const replace of this.#replacements.splice(0)) replace();
+    this.#pins?.removeOtherLayouts();
+    this.#pins?.removeNetnsLinks(inForce);
+  }
+
+  /** `keepsPins`: what is pinned stays in force. */
+  close({ keepsPins }: { keepsPins: boolean }): void {
+    if (!keepsPins) this.#pins?.removeAll();
     for (const fd of this.#links) closeFd(fd);
     for (const fd of Object.values(this.#programs)) closeFd(fd);
     for (const map of Object.values(this.maps)) map.close();
@@ -76,5 +183,16 @@ export class KernelObjects {
     const program = this.#programs[name];
     if (program === undefined) throw new Error(`no BPF program ${name} in the objects; build them with npm run setup`);
     return program;
+  }
+}
+
+/** False when what the link was attached to is gone. */
+function isUpdated(link: Fd, program: Fd): boolean {
+  try {
+    native.bpf("linkUpdate", { link, program });
+    return true;
+  } catch (error) {
+    if ((error as NativeError).errno === "ENOLINK") return false;
+    throw error;
   }
 }

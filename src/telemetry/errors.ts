@@ -45,6 +45,12 @@ export const errorTable = {
     template: "listen on {address} for admin requests: {reason}",
     hint: "choose a free address of this machine for node.admin.address, or leave it out and use the socket",
   },
+  INSTANCE_RUNNING: {
+    source: "config",
+    retry: "never",
+    template: "take {directory}: {holder} is a Culvert that holds it",
+    hint: "stop that one first, or give this node another node.pins and node.cgroups.pods",
+  },
   CAPTURE_FAILED: {
     source: "kernel",
     retry: "never",
