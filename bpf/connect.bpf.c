@@ -29,20 +29,21 @@ static __always_inline bool proxy_listens(struct bpf_sock_addr *ctx, const struc
   return is_proxys;
 }
 
-// Each remote has 28,000 source ports. Towards a loopback address those in TIME_WAIT are free again after 1 s
-// (tcp_tw_reuse = 2, the default since 4.19), which one remote for all IPv6 relies on. IPv4 has 127.77/16 to spread
-// over, so there the limit is per destination, as it is without Culvert. Measured on 6.18, 2 cores, 60 s of connections
-// that the client closes first, 8 at a time, to one destination: IPv4 5,800–11,000/s and IPv6 8,200–13,900/s in 5 s
-// steps, none falling, none failing; unmeshed, over a veth, 400/s after the first 5 s.
-static __always_inline void choose_rewritten(const struct address *destination, __be16 port,
-                                             struct address *rewritten) {
-  if (is_ipv4(destination)) {
-    __u32 hash = (bpf_ntohl(destination->words[3]) ^ ((__u32)port << 8)) * 0x9e3779b1;
-    rewritten->words[2] = V4_MAPPED;
-    rewritten->words[3] = bpf_htonl(0x7f4d0000 | hash >> 16);
-  } else {
-    rewritten->words[3] = bpf_htonl(1);
+// Each remote has 28,000 source ports, and those of connections that the client closed first stay in TIME_WAIT for 60
+// s. IPv4: towards a loopback address they are free again after 1 s (tcp_tw_reuse = 2, the default since 4.19), and
+// 127.77/16 spreads the rest. IPv6 has one loopback address, and what a TIME_WAIT socket answers to it is routed by the
+// interface of the pod's address, leaves the pod and is lost (rt6_need_strict). So there: the pod's own address and one
+// of 256 ports, from which sk_lookup leads to the listener. Returns the port.
+static __always_inline __be16 choose_rewritten(const struct address *destination, __be16 port,
+                                               const struct address *source, struct address *rewritten) {
+  if (!is_ipv4(destination)) {
+    *rewritten = *source;
+    return bpf_htons(MESH_PORT_SPREAD + bpf_get_prandom_u32() % MESH_PORT_SPREAD_COUNT);
   }
+  __u32 hash = (bpf_ntohl(destination->words[3]) ^ ((__u32)port << 8)) * 0x9e3779b1;
+  rewritten->words[2] = V4_MAPPED;
+  rewritten->words[3] = bpf_htonl(0x7f4d0000 | hash >> 16);
+  return bpf_htons(MESH_PORT_OUTBOUND);
 }
 
 static __always_inline long bind_source(struct bpf_sock_addr *ctx, const struct address *source) {
@@ -70,10 +71,10 @@ static __always_inline bool has_no_endpoint(const struct address *destination, _
   return bpf_map_lookup_elem(&refused, &key);
 }
 
-// Returns the reason; when it is CAPTURED_OUTBOUND, the caller writes `rewritten` and the outbound port to the context.
+// Returns the reason; when it is CAPTURED_OUTBOUND, the caller writes `rewritten` and `rewritten_port` to the context.
 // `bound` is the application's own choice of source address, unspecified if it made none.
 static __always_inline __u32 judge(struct bpf_sock_addr *ctx, const struct address *destination, __be16 port,
-                                   const struct address *bound, struct address *rewritten) {
+                                   const struct address *bound, struct address *rewritten, __be16 *rewritten_port) {
   __u64 cookie = bpf_get_netns_cookie(ctx);
   const struct pod *pod = bpf_map_lookup_elem(&pods, &cookie);
   if (!pod) return judge_unknown(ctx, cookie, destination);
@@ -94,10 +95,11 @@ static __always_inline __u32 judge(struct bpf_sock_addr *ctx, const struct addre
   bool is_port_bound = is_unspecified(bound) && socket->src_port;
   // A socket that is bound to a port only cannot be bound again. Towards the pod's own address the kernel chooses that
   // same address as the source.
+  *rewritten_port = bpf_htons(MESH_PORT_OUTBOUND);
   if (is_port_bound)
     *rewritten = source;
   else
-    choose_rewritten(destination, port, rewritten);
+    *rewritten_port = choose_rewritten(destination, port, &source, rewritten);
   if (!is_proxy_alive()) return is_strict ? REASON_DENY_NO_HEARTBEAT : REASON_PASS_NO_HEARTBEAT;
   if ((pod->flags & POD_SEALED) || !proxy_listens(ctx, &source, rewritten))
     return is_strict ? REASON_DENY_NO_LISTENER : REASON_PASS_NO_LISTENER;
@@ -108,7 +110,7 @@ static __always_inline __u32 judge(struct bpf_sock_addr *ctx, const struct addre
   captured->original = *destination;
   captured->original_port = port;
   captured->rewritten = *rewritten;
-  captured->rewritten_port = bpf_htons(MESH_PORT_OUTBOUND);
+  captured->rewritten_port = *rewritten_port;
   captured->pod_id = pod->pod_id;
   // Port 0: chosen in connect(), where a port in TIME_WAIT towards another remote counts as free.
   if (is_unspecified(bound) && !is_port_bound && bind_source(ctx, &source)) {
@@ -134,16 +136,17 @@ int culvert_connect4(struct bpf_sock_addr *ctx) {
   struct address destination = {{0, 0, V4_MAPPED, ctx->user_ip4}};
   struct address bound = {};
   struct address rewritten = {};
+  __be16 rewritten_port = 0;
   struct bpf_sock *socket = ctx->sk;
   if (socket && socket->src_ip4) {
     bound.words[2] = V4_MAPPED;
     bound.words[3] = socket->src_ip4;
   }
-  __u32 reason = judge(ctx, &destination, (__be16)ctx->user_port, &bound, &rewritten);
+  __u32 reason = judge(ctx, &destination, (__be16)ctx->user_port, &bound, &rewritten, &rewritten_port);
   count(reason);
   if (reason == REASON_CAPTURED_OUTBOUND) {
     ctx->user_ip4 = rewritten.words[3];
-    ctx->user_port = bpf_htons(MESH_PORT_OUTBOUND);
+    ctx->user_port = rewritten_port;
     return 1;
   }
   return answer(reason);
@@ -154,6 +157,7 @@ int culvert_connect6(struct bpf_sock_addr *ctx) {
   struct address destination = {{ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3]}};
   struct address bound = {};
   struct address rewritten = {};
+  __be16 rewritten_port = 0;
   struct bpf_sock *socket = ctx->sk;
   if (socket) {
     bound.words[0] = socket->src_ip6[0];
@@ -161,14 +165,14 @@ int culvert_connect6(struct bpf_sock_addr *ctx) {
     bound.words[2] = socket->src_ip6[2];
     bound.words[3] = socket->src_ip6[3];
   }
-  __u32 reason = judge(ctx, &destination, (__be16)ctx->user_port, &bound, &rewritten);
+  __u32 reason = judge(ctx, &destination, (__be16)ctx->user_port, &bound, &rewritten, &rewritten_port);
   count(reason);
   if (reason == REASON_CAPTURED_OUTBOUND) {
     ctx->user_ip6[0] = rewritten.words[0];
     ctx->user_ip6[1] = rewritten.words[1];
     ctx->user_ip6[2] = rewritten.words[2];
     ctx->user_ip6[3] = rewritten.words[3];
-    ctx->user_port = bpf_htons(MESH_PORT_OUTBOUND);
+    ctx->user_port = rewritten_port;
     return 1;
   }
   return answer(reason);

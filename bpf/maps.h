@@ -103,10 +103,11 @@ struct {
   __type(value, struct bypass);
 } bypass SEC(".maps");
 
-// Inbound listeners at pod_id * 2 + (is IPv6). No program is attached, ever: its sockets stay ordinary ones.
+// The proxy's listeners at pod_id * LISTENERS_PER_POD + LISTENER_…. No program is attached, ever: its sockets stay
+// ordinary ones.
 struct {
   __uint(type, BPF_MAP_TYPE_SOCKMAP);
-  __uint(max_entries, MAX_PODS * 2);
+  __uint(max_entries, MAX_PODS *LISTENERS_PER_POD);
   __type(key, __u32);
   __type(value, __u64);
 } listeners SEC(".maps");

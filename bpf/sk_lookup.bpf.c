@@ -60,6 +60,13 @@ int culvert_sk_lookup(struct bpf_sk_lookup *ctx) {
     count(REASON_DENY_NO_RECORD);
     return SK_DROP;
   }
+  if (family == AF_INET6 && port - MESH_PORT_SPREAD < MESH_PORT_SPREAD_COUNT) {
+    const struct original_destination *record = bpf_map_lookup_elem(&original_destination, &tuple);
+    if (record) {
+      assign_listener(ctx, record->pod_id * LISTENERS_PER_POD + LISTENER_OUTBOUND);
+      return SK_PASS; // counted by the connect hook; the listener closed just now: refused, as any closed port
+    }
+  }
   // Loopback ends here, uncounted, and so does the pod's talk to itself: the connect hook has counted both.
   const struct pod_address *owner = bpf_map_lookup_elem(&pod_by_address, &tuple.destination);
   if (!owner) return SK_PASS;
@@ -87,7 +94,8 @@ int culvert_sk_lookup(struct bpf_sk_lookup *ctx) {
     count(is_strict ? REASON_DENY_NO_HEARTBEAT : REASON_PASS_NO_HEARTBEAT);
     return is_strict ? SK_DROP : SK_PASS;
   }
-  if (!(flags & POD_SEALED) && assign_listener(ctx, pod_id * 2 + (family == AF_INET6))) {
+  if (!(flags & POD_SEALED) &&
+      assign_listener(ctx, pod_id * LISTENERS_PER_POD + (family == AF_INET6 ? LISTENER_INBOUND6 : LISTENER_INBOUND4))) {
     count(REASON_CAPTURED_INBOUND);
     return SK_PASS;
   }

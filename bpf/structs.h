@@ -7,8 +7,18 @@
 #define MESH_PORT_OUTBOUND 15001
 #define MESH_PORT_INBOUND 15006
 #define MESH_PORT_TUNNEL 15008
+// Where captured IPv6 connections go: 256 ports of the pod's own address, without a listener of their own. They stay
+// free for applications: sk_lookup takes only tuples that have a record.
+#define MESH_PORT_SPREAD 15104
+#define MESH_PORT_SPREAD_COUNT 256
 
 #define MAX_PODS 4096
+
+// Keys of `listeners`.
+#define LISTENERS_PER_POD 4
+#define LISTENER_INBOUND4 0
+#define LISTENER_INBOUND6 1
+#define LISTENER_OUTBOUND 2
 #define MAX_OPT_OUTS 16
 #define MAX_POD_CIDRS 16
 #define MAX_NODE_ADDRESSES 1024
