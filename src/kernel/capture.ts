@@ -269,7 +269,7 @@ export class Capture implements Disposable {
       this.#adopted.claim(pod.cookie, state.addresses);
       // Before the program that asks for them: in the place of another layout's it must know the pod at once.
       this.#writeAddresses(pod, state, state.flags);
-      state.link = this.#objects.attachNetns("culvert_sk_lookup", pod.netns, pod.cookie);
+      state.link ??= this.#objects.attachNetns("culvert_sk_lookup", pod.netns, pod.cookie);
       this.#writePod(pod, state, state.flags);
     } catch (error) {
       this.disarm(pod);
@@ -319,8 +319,6 @@ export class Capture implements Disposable {
     if (!state?.isArmed) return;
     state.isArmed = false;
     this.#objects.maps.pods.delete(encodeU64(pod.cookie));
-    this.#objects.detachNetns(state.link, pod.cookie);
-    state.link = undefined;
     for (const address of state.addresses) {
       const key = encodeAddress(address);
       const owner = this.#objects.maps.pod_by_address.lookup(key);
@@ -337,6 +335,8 @@ export class Capture implements Disposable {
       if (state.link !== undefined) closeFd(state.link);
     } else {
       this.disarm(pod);
+      // Only now: a connection that was diverted just before it was disarmed needs it to find its listener (IPv6).
+      this.#objects.detachNetns(state.link, pod.cookie);
       this.#forget(pod.id);
     }
     this.#pods.delete(pod);
