@@ -150,6 +150,7 @@ export class Capture implements Disposable {
     this.#objects.attachCgroup("culvert_sock_create", "proxy", proxyCgroup);
     this.#objects.attachCgroup("culvert_sockops", "proxy", proxyCgroup);
     this.#objects.attachCgroup("culvert_sockops", "pods", podsCgroup);
+    this.#objects.attachCgroup("culvert_pod_socket", "pods", podsCgroup);
     this.#objects.attachCgroup("culvert_bind4", "pods", podsCgroup);
     this.#objects.attachCgroup("culvert_bind6", "pods", podsCgroup);
     this.#objects.attachCgroup("culvert_getpeername4", "pods", podsCgroup);

@@ -5,7 +5,7 @@ export const reasons = [
   { number: 1, name: "captured_outbound", meaning: "dialled by a pod, turned towards the proxy" },
   { number: 2, name: "captured_inbound", meaning: "arrived at a pod, given to the proxy (repeated SYNs count again)" },
   { number: 3, name: "pass_not_enrolled", meaning: "dialled in a network namespace that is not enrolled" },
-  { number: 4, name: "pass_not_stream", meaning: "not TCP (UDP, MPTCP, …)" },
+  { number: 4, name: "pass_not_stream", meaning: "not TCP (UDP, …; of MPTCP the hook hears nothing)" },
   { number: 5, name: "pass_proxy", meaning: "dialled by the proxy itself" },
   { number: 6, name: "pass_loopback", meaning: "to or from a loopback address" },
   { number: 7, name: "pass_self", meaning: "a pod to its own address" },

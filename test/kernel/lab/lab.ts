@@ -14,7 +14,7 @@ import { findCgroupRoot } from "../../../src/kernel/cgroup.ts";
 import { Caller } from "./calls.ts";
 import type { Dialled } from "./greeting.ts";
 import type { HostFunctions } from "./host-process.ts";
-import type { OptOutText, PodText, ProxyFunctions } from "./proxy-process.ts";
+import type { PodText, ProxyFunctions } from "./proxy-process.ts";
 
 const cgroupPrefix = "culvert-kernel-test-";
 let labs = 0;
@@ -57,8 +57,8 @@ export class Host {
     return this.app.call("dial", { host, port, ...from });
   }
 
-  request(optOuts: { outboundOptOuts?: OptOutText[]; inboundOptOuts?: OptOutText[] } = {}): PodText {
-    return { name: this.name, netnsPath: this.netnsPath, addresses: [this.ip4, this.ip6], ...optOuts };
+  request(options: Partial<PodText> = {}): PodText {
+    return { name: this.name, netnsPath: this.netnsPath, addresses: [this.ip4, this.ip6], ...options };
   }
 }
 
@@ -69,8 +69,8 @@ export class LabProxy {
     this.process = process;
   }
 
-  async enroll(host: Host, optOuts: Parameters<Host["request"]>[0] = {}): Promise<number> {
-    const { id } = await this.process.call("prepare", host.request(optOuts));
+  async enroll(host: Host, options: Partial<PodText> = {}): Promise<number> {
+    const { id } = await this.process.call("prepare", host.request(options));
     await this.process.call("arm", host.name);
     return id;
   }
@@ -138,6 +138,12 @@ export class Lab implements AsyncDisposable {
   /** One more process in the host's namespace: another program of the pod, or (by its cgroup) one of the proxy. */
   in(host: Host, cgroup: string): Promise<Caller<HostFunctions>> {
     return this.#startHost("nsenter", [`--net=${host.netnsPath}`], cgroup);
+  }
+
+  /** Runs a program of the pod to its end, and answers what it printed. */
+  async run(host: Host, ...command: string[]): Promise<string> {
+    const script = `echo $$ >${this.podsCgroup}/cgroup.procs && exec nsenter --net=${host.netnsPath} "$@"`;
+    return (await promisify(execFile)("sh", ["-c", script, "sh", ...command])).stdout.trim();
   }
 
   async proxy(mode = ""): Promise<LabProxy> {

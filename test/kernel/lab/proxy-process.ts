@@ -24,6 +24,8 @@ export interface PodText {
   addresses: string[];
   outboundOptOuts?: OptOutText[];
   inboundOptOuts?: OptOutText[];
+  outboundStrict?: boolean;
+  inboundStrict?: boolean;
 }
 
 const [podsCgroup, proxyCgroup, mode] = process.argv.slice(2) as [string, string, string | undefined];
@@ -54,6 +56,8 @@ function requestOf(text: PodText): PodRequest {
     addresses: text.addresses.map((address) => parseAddress(address)!),
     outboundOptOuts: (text.outboundOptOuts ?? []).map(optOutOf),
     inboundOptOuts: (text.inboundOptOuts ?? []).map(optOutOf),
+    outboundStrict: text.outboundStrict ?? false,
+    inboundStrict: text.inboundStrict ?? false,
   };
 }
 
@@ -112,6 +116,10 @@ const functions = {
     );
   },
 
+  setRefused(endpoints: { address: string; port: number }[]): void {
+    running().setRefused(endpoints.map(({ address, port }) => ({ address: parseAddress(address)!, port })));
+  },
+
   /** Answers the pod's id and cookie. */
   prepare(text: PodText): { id: number; cookie: string } {
     const pod = running().prepare(requestOf(text));
@@ -145,6 +153,10 @@ const functions = {
 
   disarm(name: string): void {
     running().disarm(podNamed(name).pod);
+  },
+
+  leave(name: string): void {
+    running().leave(podNamed(name).pod);
   },
 
   release(name: string): void {
