@@ -26,6 +26,7 @@ export const culvertRelay: Subject = {
       node: "node",
       cgroups: { pods: place.node.podsCgroup, proxy: join(mesh.cgroup, "proxy") },
       socket,
+      pins: place.node.pins,
       pods: place.node.pods,
       services: new Map([echo, sink, short].map((service) => [service.name, service])),
       options: { workers: 1 },

@@ -1,19 +1,21 @@
 // One node's Culvert: reads the mesh file, starts the workers, captures the pods, answers on the admin socket, drains.
 
 import { availableParallelism } from "node:os";
-import { join } from "node:path";
+import { dirname } from "node:path";
 import { startAdmin } from "../admin/admin-server.ts";
 import { loadMeshFile } from "../discovery/file-source.ts";
 import type { NodeConfig } from "../discovery/node-config.ts";
 import { Capture } from "../kernel/capture.ts";
-import { enterProxyCgroup, findCgroupRoot } from "../kernel/cgroup.ts";
+import { enterProxyCgroup } from "../kernel/cgroup.ts";
+import { instancesIn, isRunning } from "../kernel/instances.ts";
 import { statCount } from "../runtime/layout.ts";
 import { bpfObjectsPath, native } from "../runtime/native.ts";
 import { createCounters } from "../telemetry/counters.ts";
-import { createLogger, openLogOutput } from "../telemetry/log.ts";
+import { createLogger, type Logger, openLogOutput } from "../telemetry/log.ts";
 import { buildRegistry } from "../telemetry/metrics.ts";
 import type { WorkerSettings } from "./messages.ts";
 import { Pods } from "./pods.ts";
+import { defaultProxyCgroup } from "./uninstall.ts";
 import { WorkerPool } from "./worker-pool.ts";
 
 /** 64 MiB of 16 KiB blocks per worker; pages that were never needed are never touched. */
@@ -34,12 +36,13 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
   const log = createLogger(node.logLevel, output);
 
   await using cleanup = new AsyncDisposableStack();
-  const proxyCgroup = node.cgroups.proxy ?? join(findCgroupRoot(), `culvert-${node.name}`);
+  const proxyCgroup = node.cgroups.proxy ?? defaultProxyCgroup(node.name);
   const cgroup = enterProxyCgroup(proxyCgroup);
   cleanup.defer(() => cgroup.leave());
   const capture = cleanup.use(
-    Capture.start({ objectsPath: bpfObjectsPath, podsCgroup: node.cgroups.pods, proxyCgroup }),
+    Capture.start({ objectsPath: bpfObjectsPath, podsCgroup: node.cgroups.pods, proxyCgroup, pins: node.pins }),
   );
+  logWhatWasLeft(capture, node.pins, log);
   const destinations = [...snapshot.workloads, ...snapshot.services].flatMap((each) => each.addresses);
   capture.setDestinations(destinations, node.podCidrs);
 
@@ -49,7 +52,7 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
     onFailure(worker, err) {
       log.fatal({ worker, err }, "worker failed");
       output.flushSync();
-      capture.close(); // first: new connections pass unproxied from here on
+      capture.abandon(); // first: what is pinned stays, so that new connections pass or fail, as their pods want, from here on
       cgroup.leave();
       process.exit(1);
     },
@@ -76,9 +79,11 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
   });
   cleanup.defer(() => admin.close());
 
-  const stopSignal = nextStopSignal();
+  const stopSignal = nextStopSignal(() => capture.close());
   let failed = 0;
   for (const pod of localPods) if (!(await pods.enroll(pod))) failed++;
+  // A pod that could not be enrolled may be one of those that were left; whether it is strict is known, which it is is not.
+  capture.settle({ keepsStrict: failed > 0 });
   notReady = "";
   log.info({ node: node.name, pods: pods.count, failed, workers: workers.size, version: snapshot.version }, "ready");
 
@@ -88,8 +93,27 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
   await pods.withdrawAll();
   await drainStreams(workers, node.drainTimeoutMs, () => log.warn("drain time is over; open connections are reset"));
   await cleanup.disposeAsync();
+  if (capture.staysInForce) {
+    log.warn({ pins: node.pins }, "strict pods stay closed until Culvert runs again; culvert uninstall opens them");
+  }
   log.info("stopped");
   output.flushSync();
+}
+
+/** What a process that did not end by itself left, or one of another name or version. */
+function logWhatWasLeft(capture: Capture, pins: string, log: Logger): void {
+  if (capture.adoptedPods > 0)
+    log.info({ pins, pods: capture.adoptedPods }, "found in force what a process before left");
+  if (capture.otherLayouts.length > 0) {
+    log.info(
+      { pins, layouts: capture.otherLayouts },
+      "found another version in force; it is replaced when all pods are known",
+    );
+  }
+  for (const stale of instancesIn(dirname(pins))) {
+    if (stale === pins || isRunning(stale)) continue;
+    log.warn({ pins: stale }, "stale pins of a Culvert that does not run; culvert uninstall removes them");
+  }
 }
 
 function workerSettings(node: NodeConfig): WorkerSettings[] {
@@ -108,13 +132,16 @@ function workerSettings(node: NodeConfig): WorkerSettings[] {
   }));
 }
 
-/** Resolves with the first of SIGTERM and SIGINT; the second one ends the process (nothing is left behind: the kernel closes all). */
-function nextStopSignal(): Promise<NodeJS.Signals> {
+/** Resolves with the first of SIGTERM and SIGINT; the second one ends the process, after `close`. */
+function nextStopSignal(close: () => void): Promise<NodeJS.Signals> {
   const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>();
   let isStopping = false;
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.on(signal, () => {
-      if (isStopping) process.exit(1);
+      if (isStopping) {
+        close();
+        process.exit(1);
+      }
       isStopping = true;
       resolve(signal);
     });

@@ -53,17 +53,17 @@ export class Pods {
     return true;
   }
 
-  /** Open streams go on; new connections pass unproxied. */
+  /** Open streams go on; new connections pass unproxied or, of strict pods, fail. */
   async withdrawAll(): Promise<void> {
     const pods = [...this.#enrolled.values()];
     this.#enrolled.clear();
-    for (const pod of pods) this.#capture.disarm(pod);
+    for (const pod of pods) this.#capture.leave(pod);
     if (pods.length > 0) await delay(handshakeGraceMs);
     await Promise.all(pods.map((pod) => this.#retire(pod)));
   }
 
+  /** Of a pod that is captured no more. */
   async #retire(pod: PreparedPod): Promise<void> {
-    this.#capture.disarm(pod);
     await this.#workers.removePod(pod.id);
     this.#capture.release(pod);
   }

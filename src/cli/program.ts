@@ -2,6 +2,7 @@
 
 import { Command } from "commander";
 import { runNode } from "../app/node.ts";
+import { defaultPinsDirectory, uninstall } from "../app/uninstall.ts";
 
 export function createProgram(version: string): Command {
   const program = new Command("culvert")
@@ -21,6 +22,22 @@ Metrics and readiness: curl --unix-socket /run/culvert/<node>.sock http://localh
 Exit codes: 0 drained, 1 could not start or failed.`,
     )
     .action((options: { config: string }) => runNode({ configPath: options.config, version }));
+  program
+    .command("uninstall")
+    .description("Remove every trace of Culverts that do not run: what a killed one left, or one with strict pods.")
+    .option("-c, --config <file>", "the mesh file of the one node to uninstall; without it, every node found")
+    .option("--pins <directory>", "where nodes have pinned their BPF objects", defaultPinsDirectory)
+    .addHelpText(
+      "after",
+      `
+Strict pods are no longer held to the mesh afterwards. A Culvert that runs is left alone, and told.
+Exit codes: 0 nothing is left, 1 something is.`,
+    )
+    .action(async (options: { config?: string; pins: string }) => {
+      const say = (line: string) => void process.stdout.write(`culvert: ${line}\n`);
+      const isDone = await uninstall({ configPath: options.config, directory: options.pins, say });
+      if (!isDone) process.exitCode = 1;
+    });
   return program;
 }
 

@@ -140,6 +140,12 @@ export function absolutePath(example: string) {
   );
 }
 
+/** Of a bpf file system, which knows no dots in names. */
+export const pinsPath = field(
+  "an absolute path without dots, below /sys/fs/bpf, such as /sys/fs/bpf/culvert/a",
+  (input) => (typeof input === "string" && pathPattern.test(input) && !input.includes(".") ? input : undefined),
+);
+
 /** sun_path of sockaddr_un, without its terminating zero. */
 const maxSocketPathBytes = 107;
 

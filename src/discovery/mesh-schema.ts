@@ -10,6 +10,7 @@ import {
   list,
   name,
   oneOf,
+  pinsPath,
   port,
   portRange,
   record,
@@ -25,6 +26,11 @@ import type { NodeConfig, OptOut } from "./node-config.ts";
 /** Rules per pod, and pod CIDRs, that fit into the BPF maps. */
 const maxOptOutRules = 16;
 const maxPodCidrs = 16;
+
+/** Names have dots but no underscores. */
+function defaultPins(nodeName: string): string {
+  return `/sys/fs/bpf/culvert/${nodeName.replaceAll(".", "_")}`;
+}
 
 function defaultSocket(nodeName: string): string {
   return `/run/culvert/${nodeName}.sock`;
@@ -46,6 +52,7 @@ const node = v.pipe(
     drainTimeoutSeconds: v.optional(seconds(0, 3600), 30),
     connectTimeoutSeconds: v.optional(seconds(0.1, 300), 5),
     log: v.optional(record({ level: v.optional(oneOf("debug", "info", "warn", "error"), "info") }), {}),
+    pins: v.optional(pinsPath),
   }),
   v.forward(
     v.check(
@@ -64,6 +71,7 @@ const node = v.pipe(
       drainTimeoutMs: it.drainTimeoutSeconds,
       connectTimeoutMs: it.connectTimeoutSeconds,
       logLevel: it.log.level,
+      pins: it.pins ?? defaultPins(it.name),
     }),
   ),
 );

@@ -21,6 +21,8 @@ export interface NodeConfig {
   readonly drainTimeoutMs: number;
   readonly connectTimeoutMs: number;
   readonly logLevel: "debug" | "info" | "warn" | "error";
+  /** The directory of the bpf file system in which this node's BPF objects outlive the process. */
+  readonly pins: string;
 }
 
 /** Connections that are not captured: those to (outbound) or from (inbound) an address, and to one of the ports. */

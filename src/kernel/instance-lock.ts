@@ -35,8 +35,8 @@ function describeHolder(directory: string): string {
   }
 }
 
-/** `1: FLOCK  ADVISORY  WRITE 4711 00:27:1 0 EOF`: the device in hexadecimal, then the inode. */
-function holderOf(directory: string): number | undefined {
+/** The process that holds the lock on a directory, if it can be seen from here. `1: FLOCK  ADVISORY  WRITE 4711 00:27:1 0 EOF`: the device in hexadecimal, then the inode. */
+export function holderOf(directory: string): number | undefined {
   const { dev, ino } = statSync(directory, { bigint: true });
   for (const line of readFileSync("/proc/locks", "utf8").split("\n")) {
     const [, kind, , , pid, file] = line.split(/\s+/);

@@ -109,6 +109,18 @@ export class Pins {
   }
 }
 
+/** Of the namespaces that an instance has links to. */
+export function pinnedCookies(instance: string): NetnsCookie[] {
+  const names = readdirSync(instance).flatMap((layout) => {
+    const links = join(instance, layout, "links");
+    return existsSync(links) ? readdirSync(links) : [];
+  });
+  const cookies = names
+    .filter((name) => name.startsWith(netnsLinkPrefix))
+    .map((name) => name.slice(netnsLinkPrefix.length));
+  return [...new Set(cookies)].map((cookie) => BigInt(cookie) as NetnsCookie);
+}
+
 export interface RemovedPins {
   readonly layouts: readonly string[];
   readonly maps: number;

@@ -38,7 +38,7 @@ test("killed with -9 under load, new connections succeed at once; restarted, the
   assert.ok(cut <= 64, `${cut} connections failed that were open when it was killed; the client has 16 at a time`);
 });
 
-test("killed with -9, nothing of it is left in namespaces, cgroups and the kernel", async () => {
+test("killed with -9 and uninstalled, nothing of it is left in namespaces, cgroups and the kernel", async () => {
   await using mesh = await Mesh.start();
   const node = mesh.node("a");
   const client = node.pod("client");
@@ -51,6 +51,7 @@ test("killed with -9, nothing of it is left in namespaces, cgroups and the kerne
 
   await culvert.kill();
   assert.deepEqual([...client.namespace.listeningPorts()], []);
+  assert.deepEqual(await node.uninstall().then(({ code, stderr }) => ({ code, stderr })), { code: 0, stderr: "" });
   const objects = async () => {
     const existing = JSON.parse(execFileSync(await tool("bpf-objects"), { encoding: "utf8" })) as typeof held;
     return (["links", "maps", "programs"] as const).flatMap((kind) =>

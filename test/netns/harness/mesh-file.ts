@@ -10,6 +10,8 @@ export interface MeshFile {
   readonly node: string;
   readonly cgroups: { readonly pods: string; readonly proxy: string };
   readonly socket: string;
+  /** Where the node pins its BPF objects. */
+  readonly pins: string;
   readonly pods: readonly Pod[];
   readonly services: ReadonlyMap<string, Service>;
   readonly options: CulvertOptions;
@@ -19,13 +21,14 @@ export function writeMeshFile(path: string, mesh: MeshFile): void {
   writeFileSync(path, stringify(document(mesh)));
 }
 
-function document({ node, cgroups, socket, pods, services, options }: MeshFile): object {
+function document({ node, cgroups, socket, pins, pods, services, options }: MeshFile): object {
   return {
     node: {
       name: node,
       cgroups,
       workers: options.workers ?? 2,
       admin: { socket },
+      pins,
       ...(options.podCidrs && { podCidrs: options.podCidrs }),
       ...(options.drainTimeoutSeconds && { drainTimeoutSeconds: options.drainTimeoutSeconds }),
       ...(options.connectTimeoutSeconds && { connectTimeoutSeconds: options.connectTimeoutSeconds }),

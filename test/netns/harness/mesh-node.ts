@@ -1,13 +1,16 @@
 // A node: a network namespace with two bridges, one for its pods and one for hosts outside the mesh, that routes between
 // them; and the Culvert process that runs on it.
 
+import { join } from "node:path";
 import { Culvert, type CulvertOptions } from "./culvert.ts";
-import { type Addresses, Host, type Site } from "./host.ts";
+import { type Addresses, Host, type Result, type Site } from "./host.ts";
 import { writeMeshFile } from "./mesh-file.ts";
 import { Namespace } from "./namespace.ts";
 import { Pod, type PodOptions } from "./pod.ts";
 import type { RunDirectory } from "./run-directory.ts";
+import { RunningProcess } from "./running-process.ts";
 import type { Service } from "./service.ts";
+import { projectRoot } from "./tools.ts";
 
 /** A network of the node: its prefixes and its bridge. Hosts are numbered from 2; the bridge is 1. */
 interface Network {
@@ -74,6 +77,11 @@ export class MeshNode {
     return this.#directory.makeCgroup(this.name, "pods");
   }
 
+  /** Where this node's Culvert pins its BPF objects. */
+  get pins(): string {
+    return `${this.#directory.pins}/${this.name}`;
+  }
+
   /** Starts Culvert on this node and waits until every pod is captured. */
   async culvert(options: CulvertOptions = {}): Promise<Culvert> {
     const culvert = await this.startCulvert(options);
@@ -85,16 +93,38 @@ export class MeshNode {
   async startCulvert(options: CulvertOptions & { meshFile?: string } = {}): Promise<Culvert> {
     await this.#site.up();
     const socket = `${this.#directory.path}/${this.name}.sock`;
-    const meshFile = options.meshFile ?? `${this.#directory.path}/${this.name}.yaml`;
+    const meshFile = options.meshFile ?? this.#meshFile;
     const cgroups = { pods: this.podsCgroup, proxy: this.#directory.makeCgroup(this.name, "proxy") };
     if (options.meshFile === undefined) {
-      writeMeshFile(meshFile, { node: this.name, cgroups, socket, pods: this.pods, services: this.#services, options });
+      writeMeshFile(meshFile, {
+        node: this.name,
+        cgroups,
+        socket,
+        pins: this.pins,
+        pods: this.pods,
+        services: this.#services,
+        options,
+      });
     }
     // Started in a cgroup of the mesh, so that the reaper finds it; it enters its own by itself.
     const place = { cgroup: this.#directory.makeCgroup(this.name, "culvert"), netns: this.#namespace!.path };
     const culvert = new Culvert(meshFile, socket, { ...place, env: options.env ?? {} });
     this.#started.push(culvert);
     return culvert;
+  }
+
+  /** Runs `culvert uninstall` for this node, which must have been started before. */
+  async uninstall(): Promise<Result> {
+    const command = [join(projectRoot, "bin/culvert"), "uninstall", "--config", this.#meshFile];
+    const running = new RunningProcess("culvert uninstall", command, {
+      cgroup: this.#directory.makeCgroup(this.name, "uninstall"),
+    });
+    const exit = await running.exited;
+    return { ...exit, stdout: running.stdout.items.join("\n"), stderr: running.stderr.join("\n") };
+  }
+
+  get #meshFile(): string {
+    return `${this.#directory.path}/${this.name}.yaml`;
   }
 
   /** Culvert processes that ended although nobody asked for it. */

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Removes all that a mesh made, once its standard input ends: when the mesh is disposed of, when the test fails, when the
 # runner is killed with -9. Every process of a mesh lives in one cgroup; its namespaces, links and BPF objects live as
-# long as a process holds them. So: kill the cgroup, remove it, remove the directory.
-# Usage: reaper.sh CGROUP DIRECTORY
+# long as a process or a pin holds them. So: kill the cgroup, remove it, remove the directories.
+# Usage: reaper.sh CGROUP DIRECTORY PINS
 trap '' INT TERM HUP
-cgroup=$1 directory=$2
+cgroup=$1 directory=$2 pins=$3
 while read -r _; do :; done
 
 kill_all() {
@@ -24,5 +24,5 @@ while [ -d "$cgroup" ]; do
   fi
   [ ! -d "$cgroup" ] || sleep 0.01
 done
-rm -rf "$directory"
+rm -rf "$directory" "$pins"
 [ ! -d "$cgroup" ]

@@ -1,5 +1,5 @@
 // What one mesh owns on the machine, under one name: a cgroup (all its processes are below it), a temporary directory,
-// and the reaper that removes both when this process lets go of it, in whichever way it ends.
+// a directory of the bpf file system, and the reaper that removes them when this process lets go of it, in whichever way it ends.
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
@@ -15,6 +15,8 @@ export class RunDirectory {
   readonly name: string;
   readonly cgroup: string;
   readonly path: string;
+  /** For nodes to pin BPF objects in; Culvert makes it. */
+  readonly pins: string;
   readonly #reaper: ChildProcess;
   readonly #reaped: Promise<number | null>;
   #isRemoved = false;
@@ -23,9 +25,10 @@ export class RunDirectory {
     this.name = `${runPrefix}${process.env.CULVERT_TEST_RUN ?? "x"}-${process.pid}-${meshes++}`;
     this.cgroup = join(cgroup2Mount(), this.name);
     this.path = join(tmpdir(), this.name);
+    this.pins = join("/sys/fs/bpf", this.name);
     // Started before there is anything to remove. Its standard input ends with this process.
     const script = join(dirname(fileURLToPath(import.meta.url)), "reaper.sh");
-    this.#reaper = spawn("/bin/sh", [script, this.cgroup, this.path], {
+    this.#reaper = spawn("/bin/sh", [script, this.cgroup, this.path, this.pins], {
       detached: true,
       stdio: ["pipe", "ignore", "inherit"],
     });

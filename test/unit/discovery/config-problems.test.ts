@@ -221,6 +221,7 @@ const cases: Record<string, readonly Case[]> = {
     [nodeWith("connectTimeoutSeconds: «0»"), "node.connectTimeoutSeconds", /from 0\.1 to 300/],
     [nodeWith("connectTimeoutSeconds: «.nan»"), "node.connectTimeoutSeconds", /from 0\.1 to 300/],
     [nodeWith("log: { level: «loud» }"), "node.log.level", /write one of debug, info, warn, error/],
+    [nodeWith("pins: «/sys/fs/bpf/a.b»"), "node.pins", /does not fit here; write an absolute path without dots/],
     ["node: { name: a, cgroups: { pods: /x/pods, proxy: «/x/pods» } }", "node.cgroups.proxy", /holds the pods/],
     ["node: { name: a, cgroups: { pods: /x/pods, proxy: «/x» } }", "node.cgroups.proxy", /holds the pods/],
   ],
@@ -278,7 +279,7 @@ services:
       source: "config",
       message: `load /etc/mesh.yaml: 2 problems; nothing was changed; correct the file and try again
   /etc/mesh.yaml:4:12: node.workers: 0 does not fit here; write a whole number from 1 to 64
-  /etc/mesh.yaml:5:3: node.x: is no key known here; write one of name, cgroups, workers, podCidrs, admin, drainTimeoutSeconds, connectTimeoutSeconds, log, or nothing`,
+  /etc/mesh.yaml:5:3: node.x: is no key known here; write one of name, cgroups, workers, podCidrs, admin, drainTimeoutSeconds, connectTimeoutSeconds, log, pins, or nothing`,
     });
   });
 

@@ -18,6 +18,7 @@ node:
   drainTimeoutSeconds: 0
   connectTimeoutSeconds: 1.5
   log: { level: debug }
+  pins: /sys/fs/bpf/x/a
 workloads:
   - name: web-1
     node: a
@@ -61,6 +62,7 @@ describe("mesh.yaml", () => {
         drainTimeoutMs: 0,
         connectTimeoutMs: 1500,
         logLevel: "debug",
+        pins: "/sys/fs/bpf/x/a",
       },
     );
   });
@@ -76,7 +78,10 @@ describe("mesh.yaml", () => {
       drainTimeoutMs: 30_000,
       connectTimeoutMs: 5_000,
       logLevel: "info",
+      pins: "/sys/fs/bpf/culvert/a",
     });
+    const dotted = parseMesh(least.replace("name: a", "name: a.b"), "mesh.yaml");
+    assert.equal(dotted.node.pins, "/sys/fs/bpf/culvert/a_b");
     assert.deepEqual(snapshot, { version: 1, node: "a", workloads: [], services: [] });
     assert.deepEqual(pods, []);
   });
