@@ -8,7 +8,7 @@ import { Mesh } from "./harness/mesh.ts";
 import type { Pod } from "./harness/pod.ts";
 import type { RemoteSocket } from "./harness/remote-socket.ts";
 
-interface Opened extends AsyncDisposable {
+interface Opened {
   readonly culvert: Culvert;
   readonly clientPod: Pod;
   readonly client: RemoteSocket;
@@ -17,8 +17,7 @@ interface Opened extends AsyncDisposable {
 }
 
 /** An open connection through the proxy. */
-async function openConnection(options: CulvertOptions = {}): Promise<Opened> {
-  const mesh = await Mesh.start();
+async function openConnection(mesh: Mesh, options: CulvertOptions = {}): Promise<Opened> {
   const node = mesh.node("a");
   const clientPod = node.pod("client");
   const server = await node.pod("server").serve(nginx()).listen(7000);
@@ -29,11 +28,12 @@ async function openConnection(options: CulvertOptions = {}): Promise<Opened> {
   await client.send("x");
   await server.receive(1);
   const url = `http://${node.pod("server").ipv4}/`;
-  return { culvert, clientPod, client, server, url, [Symbol.asyncDispose]: () => mesh[Symbol.asyncDispose]() };
+  return { culvert, clientPod, client, server, url };
 }
 
 test("SIGTERM lets open connections finish, passes new ones by, and exits 0 when the last has ended", async () => {
-  await using opened = await openConnection();
+  await using mesh = await Mesh.start();
+  const opened = await openConnection(mesh);
   const { culvert, clientPod, client, server, url } = opened;
   const ended = culvert.exited();
   culvert.signal("SIGTERM");
@@ -55,13 +55,15 @@ test("SIGTERM lets open connections finish, passes new ones by, and exits 0 when
 });
 
 test("a drain that takes longer than drainTimeoutSeconds is cut short", async () => {
-  await using opened = await openConnection({ drainTimeoutSeconds: 1 });
+  await using mesh = await Mesh.start();
+  const opened = await openConnection(mesh, { drainTimeoutSeconds: 1 });
   assert.deepEqual(await opened.culvert.terminate(), { code: 0, signal: null });
   assert.equal((await opened.server.ending()).end, "reset");
 });
 
 test("a second SIGTERM ends it at once", async () => {
-  await using opened = await openConnection({ drainTimeoutSeconds: 60 });
+  await using mesh = await Mesh.start();
+  const opened = await openConnection(mesh, { drainTimeoutSeconds: 60 });
   const ended = opened.culvert.exited();
   opened.culvert.signal("SIGTERM");
   await opened.culvert.log.find("draining", ({ msg }) => /drain/.test(msg));
@@ -71,7 +73,8 @@ test("a second SIGTERM ends it at once", async () => {
 });
 
 test("/ready says no while it drains, with the reason", async () => {
-  await using opened = await openConnection();
+  await using mesh = await Mesh.start();
+  const opened = await openConnection(mesh);
   assert.equal((await opened.culvert.get("/ready")).status, 200);
   opened.culvert.signal("SIGTERM");
   await opened.culvert.log.find("draining", ({ msg }) => /drain/.test(msg));

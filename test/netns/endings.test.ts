@@ -9,15 +9,14 @@ import { tcpState } from "./harness/namespace.ts";
 import type { RemoteSocket } from "./harness/remote-socket.ts";
 import type { Service } from "./harness/service.ts";
 
-interface Pair extends AsyncDisposable {
+interface Pair {
   readonly culvert: Culvert;
   readonly client: RemoteSocket;
   readonly server: RemoteSocket;
 }
 
 /** A client and a server with a connection between them that has carried a byte each way. */
-async function connectedPair(): Promise<Pair> {
-  const mesh = await Mesh.start();
+async function connectedPair(mesh: Mesh): Promise<Pair> {
   const node = mesh.node("a");
   const [clientPod, serverPod] = [node.pod("client"), node.pod("server")];
   const service = mesh.service("server", { port: 7000, endpoints: [serverPod] });
@@ -29,7 +28,7 @@ async function connectedPair(): Promise<Pair> {
     await from.send("x");
     await to.receive(1);
   }
-  return { culvert, client, server, [Symbol.asyncDispose]: () => mesh[Symbol.asyncDispose]() };
+  return { culvert, client, server };
 }
 
 const directions = [
@@ -39,7 +38,8 @@ const directions = [
 
 for (const { name, sides } of directions) {
   test(`a half-close by the ${name} is a FIN to the other side, which goes on sending`, async () => {
-    await using pair = await connectedPair();
+    await using mesh = await Mesh.start();
+    const pair = await connectedPair(mesh);
     const [first, second] = sides(pair);
     await first.send("last words");
     await first.shutdown();
@@ -52,7 +52,8 @@ for (const { name, sides } of directions) {
   });
 
   test(`a RST by the ${name} is a RST to the other side`, async () => {
-    await using pair = await connectedPair();
+    await using mesh = await Mesh.start();
+    const pair = await connectedPair(mesh);
     const [first, second] = sides(pair);
     await first.reset();
     assert.deepEqual(await second.ending(), { bytes: 0, end: "reset" });
@@ -60,7 +61,8 @@ for (const { name, sides } of directions) {
   });
 
   test(`a RST by the ${name} after the other side's half-close is a RST still`, async () => {
-    await using pair = await connectedPair();
+    await using mesh = await Mesh.start();
+    const pair = await connectedPair(mesh);
     const [first, second] = sides(pair);
     await second.shutdown();
     assert.deepEqual(await first.ending(), { bytes: 0, end: "fin" });
@@ -70,7 +72,8 @@ for (const { name, sides } of directions) {
   });
 
   test(`bytes that the ${name} sent before it closed arrive before the FIN`, async () => {
-    await using pair = await connectedPair();
+    await using mesh = await Mesh.start();
+    const pair = await connectedPair(mesh);
     const [first, second] = sides(pair);
     const sent = await first.fill(500_000);
     await first.close();

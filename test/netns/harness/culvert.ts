@@ -57,6 +57,8 @@ export class Culvert {
     this.#process.exited.then(({ code, signal }) => {
       const errors = this.#process.stderr.slice(-12).join("\n  ");
       this.log.end(`culvert ended (${signal ?? `exit code ${code}`})${errors === "" ? "" : `: ${errors}`}`);
+      // At once: node:test does not show both errors when the test's body fails too.
+      if (this.hasCrashed) console.error(`culvert ended by itself: ${this.lastWords}`);
     });
   }
 

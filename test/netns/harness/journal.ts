@@ -1,7 +1,8 @@
 // A growing list that tests wait on: lines of a program, events of culvert. Waiting looks at what is already there first,
 // so nothing can be missed between "do" and "wait". A wait that fails says what was waited for and what came instead.
 
-export const patienceMs = 15_000;
+/** An emulated machine (test/vm) asks for more. */
+export const patienceMs = Number(process.env.CULVERT_TEST_PATIENCE_MS ?? 15_000);
 
 interface Wait<T> {
   readonly isMet: (items: readonly T[]) => boolean;
