@@ -8,6 +8,8 @@ import type { NodeConfig } from "../discovery/node-config.ts";
 import { Capture } from "../kernel/capture.ts";
 import { enterProxyCgroup } from "../kernel/cgroup.ts";
 import { instancesIn, isRunning } from "../kernel/instances.ts";
+import type { IpAddress } from "../mesh/address.ts";
+import type { MeshSnapshot } from "../mesh/snapshot.ts";
 import { statCount } from "../runtime/layout.ts";
 import { bpfObjectsPath, native } from "../runtime/native.ts";
 import { createCounters } from "../telemetry/counters.ts";
@@ -45,6 +47,7 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
   logWhatWasLeft(capture, node.pins, log);
   const destinations = [...snapshot.workloads, ...snapshot.services].flatMap((each) => each.addresses);
   capture.setDestinations(destinations, node.podCidrs);
+  capture.setRefused(servicesWithoutEndpoint(snapshot));
 
   const settings = workerSettings(node);
   const workers = await WorkerPool.start(settings, {
@@ -114,6 +117,12 @@ function logWhatWasLeft(capture: Capture, pins: string, log: Logger): void {
     if (stale === pins || isRunning(stale)) continue;
     log.warn({ pins: stale }, "stale pins of a Culvert that does not run; culvert uninstall removes them");
   }
+}
+
+function servicesWithoutEndpoint({ services }: MeshSnapshot): { address: IpAddress; port: number }[] {
+  return services
+    .filter(({ endpoints }) => endpoints.length === 0)
+    .flatMap(({ addresses, ports }) => addresses.flatMap((address) => ports.map(({ port }) => ({ address, port }))));
 }
 
 function workerSettings(node: NodeConfig): WorkerSettings[] {

@@ -78,8 +78,10 @@ function build({ node, workloads, services }: MeshDocument, version: number): Lo
           name: labelOf(it),
           netnsPath: it.netns,
           addresses: it.addresses,
-          outboundOptOuts: outbound,
-          inboundOptOuts: inbound,
+          outboundOptOuts: outbound.optOut,
+          inboundOptOuts: inbound.optOut,
+          outboundStrict: outbound.whenProxyDown === "deny",
+          inboundStrict: inbound.whenProxyDown === "deny",
         },
       ];
     }),

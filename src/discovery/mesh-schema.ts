@@ -84,15 +84,21 @@ const optOut = v.pipe(
   ),
   v.transform((it): OptOut => ({ address: it.cidr, ports: it.ports ?? [] })),
 );
-const optOuts = v.optional(record({ optOut: v.optional(list(optOut, "rules {ports, cidr}"), []) }), {});
+const captureDirection = v.optional(
+  record({
+    optOut: v.optional(list(optOut, "rules {ports, cidr}"), []),
+    whenProxyDown: v.optional(oneOf("pass", "deny"), "pass"),
+  }),
+  {},
+);
 
 const capture = v.pipe(
-  record({ outbound: optOuts, inbound: optOuts }),
-  v.transform((it) => ({ outbound: it.outbound.optOut, inbound: it.inbound.optOut })),
+  record({ outbound: captureDirection, inbound: captureDirection }),
   // A rule is kept once per port range.
   v.check(
     ({ outbound, inbound }) =>
-      [...outbound, ...inbound].reduce((sum, it) => sum + Math.max(it.ports.length, 1), 0) <= maxOptOutRules,
+      [...outbound.optOut, ...inbound.optOut].reduce((sum, it) => sum + Math.max(it.ports.length, 1), 0) <=
+      maxOptOutRules,
     `has more than ${maxOptOutRules} opt-out rules, each port or range counted; join ranges or networks`,
   ),
 );

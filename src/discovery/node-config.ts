@@ -43,4 +43,7 @@ export interface LocalPod {
   readonly addresses: readonly IpAddress[];
   readonly outboundOptOuts: readonly OptOut[];
   readonly inboundOptOuts: readonly OptOut[];
+  /** Whether connections that the proxy cannot take fail instead of passing unproxied. */
+  readonly outboundStrict: boolean;
+  readonly inboundStrict: boolean;
 }

@@ -3,7 +3,7 @@
 import { writeFileSync } from "node:fs";
 import { stringify } from "yaml";
 import type { CulvertOptions } from "./culvert.ts";
-import type { OptOut, Pod } from "./pod.ts";
+import type { OptOut, Pod, PodOptions } from "./pod.ts";
 import type { Service } from "./service.ts";
 
 export interface MeshFile {
@@ -38,7 +38,7 @@ function document({ node, cgroups, socket, pins, pods, services, options }: Mesh
       node,
       addresses: [pod.addresses.ipv4, pod.addresses.ipv6].filter((address) => address !== undefined),
       ...(pod.options.enrolled !== false && { netns: pod.namespace.path }),
-      ...capture(pod.options.outboundOptOut, pod.options.inboundOptOut),
+      ...capture(pod.options),
     })),
     services: [...services.values()].map((service) => ({
       name: service.name,
@@ -49,12 +49,11 @@ function document({ node, cgroups, socket, pins, pods, services, options }: Mesh
   };
 }
 
-function capture(outbound: readonly OptOut[] | undefined, inbound: readonly OptOut[] | undefined): object {
-  if (outbound === undefined && inbound === undefined) return {};
-  return {
-    capture: {
-      ...(outbound && { outbound: { optOut: outbound } }),
-      ...(inbound && { inbound: { optOut: inbound } }),
-    },
-  };
+function capture({ outboundOptOut, inboundOptOut, whenProxyDown }: PodOptions): object {
+  if (outboundOptOut === undefined && inboundOptOut === undefined && whenProxyDown === undefined) return {};
+  const direction = (optOut: readonly OptOut[] | undefined) => ({
+    ...(optOut && { optOut }),
+    ...(whenProxyDown && { whenProxyDown }),
+  });
+  return { capture: { outbound: direction(outboundOptOut), inbound: direction(inboundOptOut) } };
 }

@@ -14,6 +14,8 @@ export interface PodOptions {
   readonly enrolled?: boolean;
   readonly outboundOptOut?: readonly OptOut[];
   readonly inboundOptOut?: readonly OptOut[];
+  /** `whenProxyDown` of both directions. Default: pass. */
+  readonly whenProxyDown?: "pass" | "deny";
 }
 
 export class Pod extends Host {

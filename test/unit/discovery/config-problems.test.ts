@@ -133,6 +133,13 @@ const cases: Record<string, readonly Case[]> = {
       /is the same network namespace as workloads\[0\]\.netns/,
     ],
   ],
+  "when the proxy is down": [
+    [
+      workloads("{ name: w, node: a, addresses: [10.0.0.1], capture: { inbound: { whenProxyDown: «drop» } } }"),
+      "workloads[0].capture.inbound.whenProxyDown",
+      /write one of pass, deny/,
+    ],
+  ],
   "opt-outs": [
     [optOut("[«{}»]"), "workloads[0].capture.outbound.optOut[0]", /says neither ports nor cidr/],
     [optOut("[{ ports: «[]» }]"), "workloads[0].capture.outbound.optOut[0].ports", /is empty/],

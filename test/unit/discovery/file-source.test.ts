@@ -26,7 +26,7 @@ workloads:
     netns: /run/netns/web-1
     capture:
       outbound: { optOut: [{ ports: [5432, "8000-8100"], cidr: 10.9.0.0/16 }, { cidr: 10.8.0.1 }] }
-      inbound: { optOut: [{ ports: ["22"] }] }
+      inbound: { optOut: [{ ports: ["22"] }], whenProxyDown: deny }
   - { name: web-2, namespace: other, node: b, addresses: [10.244.1.2], netns: /run/netns/web-1 }
   - { name: plain, node: a, addresses: [10.244.0.9] }
   - { name: web-2, node: a, addresses: [10.244.0.3], netns: /run/netns/web-2 }
@@ -132,6 +132,19 @@ describe("mesh.yaml", () => {
     assert.deepEqual(shown(pods[0]!.outboundOptOuts), [["10.9.0.0/16", "5432-5432", "8000-8100"], ["10.8.0.1/32"]]);
     assert.deepEqual(shown(pods[0]!.inboundOptOuts), [["any", "22-22"]]);
     assert.deepEqual(pods[1]!.outboundOptOuts, []);
+  });
+
+  test("lets pass what the proxy cannot take, unless a workload's direction says deny", () => {
+    const strictness = (text: string) =>
+      parseMesh(text, "mesh.yaml").pods.map((it) => [it.outboundStrict, it.inboundStrict]);
+    assert.deepEqual(strictness(full), [
+      [false, true],
+      [false, false],
+    ]);
+    assert.deepEqual(strictness(full.replace("cidr: 10.8.0.1 }]", "cidr: 10.8.0.1 }], whenProxyDown: deny"))[0], [
+      true,
+      true,
+    ]);
   });
 
   test("survives the way to a worker", () => {
