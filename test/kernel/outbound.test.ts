@@ -2,11 +2,10 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
+import { tool } from "../netns/harness/tools.ts";
 import type { Dialled } from "./lab/greeting.ts";
 import { cannotRun, type Host, Lab } from "./lab/lab.ts";
 
@@ -221,18 +220,11 @@ describe("outbound capture", { skip: cannotRun() }, () => {
   });
 
   async function redial(from: Host, ...targets: (readonly [string, number])[]): Promise<Dialled[]> {
-    const directory = await mkdtemp(join(tmpdir(), "culvert-redial-"));
-    try {
-      const program = join(directory, "redial");
-      await promisify(execFile)("clang", [join(import.meta.dirname, "lab/redial.c"), "-o", program]);
-      const lines = await runInPod(from, program, ...targets.flat().map(String));
-      return lines
-        .trim()
-        .split("\n")
-        .map((line) => JSON.parse(line) as Dialled);
-    } finally {
-      await rm(directory, { recursive: true });
-    }
+    const lines = await runInPod(from, await tool("redial"), ...targets.flat().map(String));
+    return lines
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as Dialled);
   }
 
   async function runInPod(host: Host, ...command: string[]): Promise<string> {
