@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
 import { tool } from "../netns/harness/tools.ts";

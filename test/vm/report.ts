@@ -38,6 +38,9 @@ export function problemsOf(reports: readonly Report[]): string[] {
   const [booted] = reportsOf(reports, "booted");
   if (booted === undefined) return ["the kernel did not boot as far as Node"];
   const problems: string[] = [];
+  for (const kind of ["object", "probe", "test"] as const) {
+    if (reportsOf(reports, kind).length === 0) problems.push(`nothing was reported of any ${kind}`);
+  }
   for (const { name, error } of reportsOf(reports, "object")) {
     if (error !== undefined) problems.push(`${name} does not load: ${error}`);
   }
