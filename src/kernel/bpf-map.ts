@@ -22,10 +22,12 @@ export class BpfMap {
       native.bpf("mapUpdate", { map: this.fd, key, value });
     } catch (cause) {
       if ((cause as NativeError).errno !== "E2BIG") throw cause;
-      throw new Error(`BPF map ${this.#name} is full: ${this.maxEntries} entries is the most one node can have`, {
-        cause,
-      });
+      throw this.fullError("one more is wanted", cause);
     }
+  }
+
+  fullError(what: string, cause?: unknown): Error {
+    return new Error(`BPF map ${this.#name} is full: ${what}, and one node can have ${this.maxEntries}`, { cause });
   }
 
   delete(key: Uint8Array): void {

@@ -9,7 +9,7 @@
 // next process adopts them: pods that it enrolls again keep being captured from their first new listener on, and `settle`
 // takes away what it did not enroll. A strict pod so is never without them.
 
-import { addressFromBytes, type Cidr, formatAddress, type IpAddress } from "../mesh/address.ts";
+import { type Cidr, formatAddress, type IpAddress } from "../mesh/address.ts";
 import { type Fd, type NetnsCookie, native } from "../runtime/native.ts";
 import { AdoptedPods } from "./adopted-pods.ts";
 import { closeFd } from "./bpf-map.ts";
@@ -32,6 +32,7 @@ import {
 } from "./layout.ts";
 import { type OptOut, optOutRules } from "./opt-out.ts";
 import { reasons } from "./reasons.ts";
+import { replaceKeys } from "./replace-keys.ts";
 
 export interface CaptureOptions {
   /** The directory of the compiled *.bpf.o files. */
@@ -187,27 +188,16 @@ export class Capture implements Disposable {
   setDestinations(addresses: Iterable<IpAddress>, podCidrs: readonly Cidr[]): void {
     const { destinations, pod_cidrs } = this.#objects.maps;
     const networks = encodeNetworks(podCidrs);
-    const stale = new Map<string, Uint8Array>();
-    for (const key of destinations.keys()) stale.set(formatAddress(addressFromBytes(key)), key);
-    const present = encodeU32(1);
-    for (const address of addresses) {
-      if (!stale.delete(formatAddress(address))) destinations.update(encodeAddress(address), present);
-    }
-    pod_cidrs.update(encodeU32(0), networks);
-    for (const key of stale.values()) destinations.delete(key);
+    // An address that a network covers from now on is never without both.
+    replaceKeys(destinations, Iterator.from(addresses).map(encodeAddress), encodeU32(1), () =>
+      pod_cidrs.update(encodeU32(0), networks),
+    );
   }
 
   /** Makes the endpoints that refuse in the connect hook exactly these; what stays is not touched. */
   setRefused(endpoints: Iterable<{ readonly address: IpAddress; readonly port: number }>): void {
-    const { refused } = this.#objects.maps;
-    const stale = new Map<string, Uint8Array>();
-    const textOf = (key: Uint8Array) => Buffer.from(key).toString("hex");
-    for (const key of refused.keys()) stale.set(textOf(key), key);
-    for (const { address, port } of endpoints) {
-      const key = encodeRefused(address, port);
-      if (!stale.delete(textOf(key))) refused.update(key, encodeU32(1));
-    }
-    for (const key of stale.values()) refused.delete(key);
+    const keys = Iterator.from(endpoints).map(({ address, port }) => encodeRefused(address, port));
+    replaceKeys(this.#objects.maps.refused, keys, encodeU32(1));
   }
 
   /** Opens the pod's namespace and the proxy's listeners in it. Captures nothing yet. */

@@ -7,8 +7,8 @@
 
 import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
+import { basename, join } from "node:path";
 import { promisify } from "node:util";
 import { findCgroupRoot } from "../../../src/kernel/cgroup.ts";
 import { Caller } from "./calls.ts";
@@ -92,6 +92,8 @@ export class LabProxy {
 export class Lab implements AsyncDisposable {
   readonly podsCgroup: string;
   readonly proxyCgroup: string;
+  /** For a proxy to pin what it has; in a directory that goes with the lab. */
+  readonly pins: string;
   readonly #cgroup: string;
   readonly #children: ChildProcess[];
   #hosts: number;
@@ -101,6 +103,7 @@ export class Lab implements AsyncDisposable {
     this.#cgroup = cgroup;
     this.podsCgroup = join(cgroup, "pods");
     this.proxyCgroup = join(cgroup, isProxyBelowPods ? "pods/proxy" : "proxy");
+    this.pins = join(pinsOf(basename(cgroup)), "node");
     this.#children = [];
     this.#hosts = 0;
   }
@@ -158,9 +161,13 @@ export class Lab implements AsyncDisposable {
   }
 
   /** With the hosts' addresses as destinations of interest. */
-  async startedProxy(destinations: readonly Host[], cidrs: string[] = []): Promise<LabProxy> {
+  async startedProxy(
+    destinations: readonly Host[],
+    cidrs: string[] = [],
+    options: { objects?: string; pins?: string } = {},
+  ): Promise<LabProxy> {
     const proxy = await this.proxy();
-    await proxy.process.call("start");
+    await proxy.process.call("start", options);
     const addresses = destinations.flatMap(({ ip4, ip6 }) => [ip4, ip6]);
     await proxy.process.call("setDestinations", { addresses, cidrs });
     return proxy;
@@ -195,12 +202,17 @@ export class Lab implements AsyncDisposable {
   }
 }
 
+function pinsOf(labName: string): string {
+  return join("/sys/fs/bpf", labName);
+}
+
 /** A cgroup goes only after its processes' exits are through; those of a lab have been waited for. */
 function removeTree(cgroup: string): void {
   for (const name of ["pods/proxy", "pods", "proxy", ""]) {
     const path = join(cgroup, name);
     if (existsSync(path)) rmdirSync(path);
   }
+  rmSync(pinsOf(basename(cgroup)), { recursive: true, force: true });
 }
 
 function pidIn(name: string): string | undefined {

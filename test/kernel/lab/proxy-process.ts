@@ -104,9 +104,13 @@ function closeServer(fd: Fd, server: net.Server): void {
 }
 
 const functions = {
-  start(): void {
-    capture = Capture.start({ objectsPath: bpfObjectsPath, podsCgroup, proxyCgroup });
+  start({ objects = bpfObjectsPath, ...pinned }: { objects?: string; pins?: string } = {}): void {
+    capture = Capture.start({ objectsPath: objects, podsCgroup, proxyCgroup, ...pinned });
     heartbeat = startHeartbeat(0);
+  },
+
+  settle(options: { keepsStrict: boolean } = { keepsStrict: false }): void {
+    running().settle(options);
   },
 
   setDestinations({ addresses, cidrs }: { addresses: string[]; cidrs: string[] }): void {
