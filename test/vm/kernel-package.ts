@@ -65,10 +65,16 @@ async function download(suite: string, work: string): Promise<string> {
     // The list of a suite that gets no more updates expires; its signature still holds.
     "Acquire::Check-Valid-Until=false",
     "Acquire::http::Timeout=20",
+    "APT::Update::Error-Mode=any",
   ].flatMap((setting) => ["-o", setting]);
   const attempt = async (program: string, ...args: string[]) => {
-    const { stdout } = await run(program, [...settings, ...args], { cwd: work });
-    return stdout;
+    try {
+      return (await run(program, [...settings, ...args], { cwd: work })).stdout;
+    } catch (cause) {
+      // Not the command line: it is long, and the same for everybody.
+      const said = (cause as { stderr?: string }).stderr?.trim() || (cause as Error).message;
+      throw new Error(`${program} ${args[0]} for ${suite}: ${said}`, { cause });
+    }
   };
   await attempt("apt-get", "update", "-qq");
   const description = await attempt("apt-cache", "show", "--no-all-versions", "linux-image-cloud-amd64");

