@@ -52,7 +52,7 @@ async function main(patterns: readonly string[]): Promise<number> {
 }
 
 function select(patterns: readonly string[]): { files: string[]; titles: readonly string[] } {
-  const all = ["unit", "kernel", "netns"].flatMap((kind) =>
+  const all = ["unit", "native", "kernel", "netns"].flatMap((kind) =>
     globSync(`test/${kind}/**/*.test.ts`, { cwd: root }).sort(),
   );
   if (patterns.length === 0) return { files: all, titles: [] };

@@ -7,18 +7,27 @@ steps=${1:-300000}
 seed=${2:-$RANDOM}
 mkdir -p build/native
 core=(native/reactor/{reactor,reactor_sockets,slab,timers,inbox,socket_pools,original_destination}.cc native/netns/{netns_thread,tcp_socket}.cc)
-build_and_run() {
-  local name=$1 flags=$2
-  local program=build/native/reactor_driver_$name
-  if [ ! -x "$program" ] || [ -n "$(find native test/native -name '*.cc' -newer "$program" -o -name '*.h' -newer "$program")" ]; then
-    echo "test-native: building with $name" >&2
-    # shellcheck disable=SC2086
-    g++ -std=c++20 -O1 -g -fno-exceptions -fno-rtti -Wall -Wextra -Werror $flags -I native -o "$program" "${core[@]}" test/native/reactor_driver.cc -lbpf -lpthread
-  fi
-  echo "test-native: $name, 3 workers, $steps steps each, seed $seed" >&2
-  # Without address randomisation: gcc 12's thread sanitizer does not know the layout of newer kernels.
-  setarch -R "$program" 3 "$steps" "$seed"
+flags_of() {
+  case $1 in
+    address) echo '-fsanitize=address,undefined -fno-sanitize-recover=all' ;;
+    thread) echo '-fsanitize=thread' ;;
+  esac
 }
-# One worker less to balance than threads would be no test of hand-over: always three.
-build_and_run address '-fsanitize=address,undefined -fno-sanitize-recover=all'
-build_and_run thread '-fsanitize=thread'
+build() {
+  local program=build/native/reactor_driver_$1
+  if [ ! -x "$program" ] || [ -n "$(find native test/native -name '*.cc' -newer "$program" -o -name '*.h' -newer "$program")" ]; then
+    echo "test-native: building with $1" >&2
+    # shellcheck disable=SC2046
+    g++ -std=c++20 -O1 -g -fno-exceptions -fno-rtti -Wall -Wextra -Werror $(flags_of "$1") -I native -o "$program" "${core[@]}" test/native/reactor_driver.cc -lbpf -lpthread
+  fi
+}
+build address & first=$!
+build thread & second=$!
+wait $first
+wait $second
+for sanitizer in address thread; do
+  # Three workers: with fewer, hand-over is hardly tested.
+  echo "test-native: $sanitizer, 3 workers, $steps steps each, seed $seed" >&2
+  # Without address randomisation: gcc 12's thread sanitizer does not know the layout of newer kernels.
+  setarch -R "build/native/reactor_driver_$sanitizer" 3 "$steps" "$seed"
+done
