@@ -42,7 +42,7 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
   const cgroup = enterProxyCgroup(proxyCgroup);
   cleanup.defer(() => cgroup.leave());
   const capture = cleanup.use(
-    Capture.start({ objectsPath: bpfObjectsPath, podsCgroup: node.cgroups.pods, proxyCgroup, pins: node.pins }),
+    Capture.start({ objectsPath: objectsPath(), podsCgroup: node.cgroups.pods, proxyCgroup, pins: node.pins }),
   );
   logWhatWasLeft(capture, node.pins, log);
   const destinations = [...snapshot.workloads, ...snapshot.services].flatMap((each) => each.addresses);
@@ -101,6 +101,12 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
   }
   log.info("stopped");
   output.flushSync();
+}
+
+/** Tests put another version's objects in their place. */
+function objectsPath(): string {
+  const { NODE_ENV, CULVERT_TEST_BPF } = process.env;
+  return (NODE_ENV === "test" && CULVERT_TEST_BPF) || bpfObjectsPath;
 }
 
 /** What a process that did not end by itself left, or one of another name or version. */

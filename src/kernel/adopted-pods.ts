@@ -1,5 +1,6 @@
-// The pods that a process which ended before this one left in the maps: they are still in force, so they keep their ids
-// until they are enrolled again, and what nobody enrolls again is taken away in the end.
+// The pods that a process which ended before this one left in the maps. They stay in force, sealed: until a pod is enrolled
+// again nothing of it is captured, whoever listens there by then, and it passes or, if it is strict, fails. What nobody
+// enrolls again is taken away in the end.
 
 import { addressFromBytes, formatAddress, type IpAddress } from "../mesh/address.ts";
 import type { NetnsCookie } from "../runtime/native.ts";
@@ -28,10 +29,12 @@ export class AdoptedPods {
       const flags = decodeU32(value.subarray(4));
       const isStrict = (flags & (layout.POD_STRICT_OUTBOUND | layout.POD_STRICT_INBOUND)) !== 0;
       this.#pods.set(decodeCookie(key), { id: decodeU32(value), isStrict });
+      maps.pods.update(key, sealed(value));
     }
     for (const key of maps.pod_by_address.keys()) {
       const value = maps.pod_by_address.lookup(key);
       if (value === undefined) continue;
+      maps.pod_by_address.update(key, sealed(value));
       const id = decodeU32(value);
       this.#addresses.set(id, [...(this.#addresses.get(id) ?? []), key]);
     }
@@ -91,4 +94,11 @@ export class AdoptedPods {
     }
     this.#addresses.delete(id);
   }
+}
+
+/** Both structures begin with the id and the flags. */
+function sealed(value: Uint8Array): Uint8Array {
+  const copy = value.slice();
+  copy[4]! |= layout.POD_SEALED;
+  return copy;
 }

@@ -6,8 +6,7 @@
 //                                                  `leave` instead of `disarm` when the proxy goes and the pod stays.
 //
 // Without `pins` all of it ends with this process, in whatever way. With `pins` programs and maps stay in force and the
-// next process adopts them: pods that it enrolls again keep being captured from their first new listener on, and `settle`
-// takes away what it did not enroll. A strict pod so is never without them.
+// next process adopts them; `settle` takes away what it did not enroll again. A strict pod so is never without them.
 
 import { type Cidr, formatAddress, type IpAddress } from "../mesh/address.ts";
 import { type Fd, type NetnsCookie, native } from "../runtime/native.ts";
@@ -151,7 +150,6 @@ export class Capture implements Disposable {
     this.#objects.attachCgroup("culvert_sock_create", "proxy", proxyCgroup);
     this.#objects.attachCgroup("culvert_sockops", "proxy", proxyCgroup);
     this.#objects.attachCgroup("culvert_sockops", "pods", podsCgroup);
-    this.#objects.attachCgroup("culvert_pod_socket", "pods", podsCgroup);
     this.#objects.attachCgroup("culvert_bind4", "pods", podsCgroup);
     this.#objects.attachCgroup("culvert_bind6", "pods", podsCgroup);
     this.#objects.attachCgroup("culvert_getpeername4", "pods", podsCgroup);
@@ -254,9 +252,9 @@ export class Capture implements Disposable {
   arm(pod: PreparedPod): void {
     const state = this.#stateOf(pod);
     if (state.isArmed) return;
+    for (const address of state.addresses) this.#checkOwner(pod, address);
     state.isArmed = true;
     try {
-      for (const address of state.addresses) this.#checkOwner(pod, address);
       this.#adopted.claim(pod.cookie, state.addresses);
       // Before the program that asks for them: in the place of another layout's it must know the pod at once.
       this.#writeAddresses(pod, state, state.flags);
@@ -324,12 +322,13 @@ export class Capture implements Disposable {
     if (state.isSealed) {
       this.#adopted.add(pod.cookie, pod.id);
       if (state.link !== undefined) closeFd(state.link);
-    } else {
+    } else if (this.#adopted.idOf(pod.cookie) === undefined) {
       this.disarm(pod);
       // Only now: a connection that was diverted just before it was disarmed needs it to find its listener (IPv6).
       this.#objects.detachNetns(state.link, pod.cookie);
       this.#forget(pod.id);
     }
+    // Else it was never armed, and what a previous process left of it stays in force.
     this.#pods.delete(pod);
     closeAll(pod.netns, pod.listeners);
   }

@@ -65,17 +65,27 @@ describe("pins", { skip: cannotRun() }, () => {
     assert.equal(who(await outsider.dial(server.ip6, 7000)), "proxy inbound");
   });
 
-  test("after a crash a pod is captured again from its first new listener on, before it is armed", async () => {
-    const first = await pinned();
-    await first.enroll(client);
-    await first.process.kill("SIGKILL");
-    assert.equal(who(await client.dial(server.ip4, 7000)), "server", "nobody listens");
-
-    await using second = await pinned();
-    assert.equal(who(await client.dial(server.ip4, 7000)), "server", "nobody listens yet");
-    await second.process.call("prepare", client.request());
-    const { greeting } = await client.dial(server.ip4, 7000);
-    assert.deepEqual([greeting?.who, greeting?.original?.address], ["proxy outbound", `${server.ip4}:7000`]);
+  test("after a crash a pod passes or, if it is strict, fails, until it is armed: listeners alone capture nothing", async () => {
+    for (const options of [{}, strict]) {
+      const first = await pinned();
+      await first.enroll(client, options);
+      await first.enroll(server, options);
+      await first.process.kill("SIGKILL");
+      const answers = async () => [
+        who(await client.dial(outsider.ip4, 7000)),
+        who(await client.dial(outsider.ip6, 7000)),
+        who(await outsider.dial(server.ip4, 7000)),
+      ];
+      const uncaptured = options === strict ? ["EPERM", "EPERM", "ECONNREFUSED"] : ["outsider", "outsider", "server"];
+      assert.deepEqual(await answers(), uncaptured, "without a proxy");
+      await using second = await pinned();
+      for (const host of [client, server]) await second.process.call("prepare", host.request(options));
+      assert.deepEqual(await answers(), uncaptured, "while it starts");
+      for (const { name } of [client, server]) await second.process.call("arm", name);
+      assert.deepEqual(await answers(), ["proxy outbound", "proxy outbound", "proxy inbound"]);
+      await second.process.kill();
+      uninstallInstance(lab.pins);
+    }
   });
 
   test("what was left and is not enrolled again is withdrawn when the start settles: pods, addresses, links", async () => {
@@ -108,8 +118,13 @@ describe("pins", { skip: cannotRun() }, () => {
     await first.enroll(server);
     await first.process.kill("SIGKILL");
     await using second = await pinned();
+    await second.enroll(outsider, { addresses: [client.ip4] });
+    await assert.rejects(second.enroll(client, strict), /client: address 10\.77\.0\.1 is pod outsider's/);
+    await second.process.call("release", client.name);
+    await second.process.call("release", outsider.name);
     await second.process.call("settle", { keepsStrict: true });
     assert.equal(who(await client.dial(server.ip4, 7000)), "EPERM");
+    assert.equal(who(await outsider.dial(client.ip6, 7000)), "ECONNREFUSED");
     assert.equal(who(await outsider.dial(server.ip4, 7000)), "server");
     await second.process.call("close");
     assert.equal(who(await client.dial(server.ip4, 7000)), "EPERM", "after a clean end too");
