@@ -8,7 +8,7 @@ import { uninstallInstance } from "../../src/kernel/instances.ts";
 import { tool } from "../netns/harness/tools.ts";
 import type { Dialled } from "./lab/greeting.ts";
 import { cannotRun, type Host, Lab, type LabProxy, listeningPorts, stillThere } from "./lab/lab.ts";
-import { buildObjects, oneMapMore } from "./lab/other-objects.ts";
+import { otherObjects } from "./lab/other-objects.ts";
 
 describe("pins", { skip: cannotRun() }, () => {
   let lab: Lab;
@@ -25,16 +25,13 @@ describe("pins", { skip: cannotRun() }, () => {
     server = await lab.host("server");
     outsider = await lab.host("outsider", { isPod: false });
     for (const host of [client, server, outsider]) await host.serve(7000);
-    otherLayout = buildObjects(oneMapMore);
-    smallMap = buildObjects((maps) => maps.replace("max_entries, 262144", "max_entries, 4"));
+    otherLayout = otherObjects("oneMapMore");
+    smallMap = otherObjects("fourDestinations");
   });
   afterEach(() => {
     rmSync(lab.pins, { recursive: true, force: true });
   });
-  after(async () => {
-    await lab[Symbol.asyncDispose]();
-    for (const directory of [otherLayout, smallMap]) rmSync(directory, { recursive: true });
-  });
+  after(() => lab[Symbol.asyncDispose]());
 
   function pinned(options: { objects?: string } = {}): Promise<LabProxy> {
     return lab.startedProxy([server, outsider], [], { pins: lab.pins, ...options });

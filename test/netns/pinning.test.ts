@@ -2,10 +2,10 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { existsSync, globSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, globSync, readdirSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { test } from "node:test";
-import { buildObjects, oneMapMore } from "../kernel/lab/other-objects.ts";
+import { otherObjects } from "../kernel/lab/other-objects.ts";
 import { echo } from "./harness/applications.ts";
 import { EndlessChurn } from "./harness/churn.ts";
 import { Mesh } from "./harness/mesh.ts";
@@ -32,9 +32,6 @@ function declare(mesh: Mesh, options: PodOptions = {}): Declared {
 for (const isOther of [false, true]) {
   const what = isOther ? "replaced by another version under load" : "killed with -9 under load and started again";
   test(`${what}: after "ready" capture misses no connect, and direct connections from before live on`, async () => {
-    const objects = isOther ? buildObjects(oneMapMore) : undefined;
-    await using cleanup = new AsyncDisposableStack();
-    if (objects !== undefined) cleanup.defer(() => rmSync(objects, { recursive: true }));
     await using mesh = await Mesh.start();
     const { node, client, server, service } = declare(mesh);
     const first = await node.culvert();
@@ -46,7 +43,7 @@ for (const isOther of [false, true]) {
     const direct = await (await client.socket()).connect(server.ipv4, 7001);
     await listener.accept();
 
-    const env = { NODE_ENV: "test", ...(objects && { CULVERT_TEST_BPF: objects }) };
+    const env = { NODE_ENV: "test", ...(isOther && { CULVERT_TEST_BPF: otherObjects("oneMapMore") }) };
     const second = await node.culvert({ env });
     await load.nextPhase();
     await second.connections(1000);
@@ -101,6 +98,37 @@ test("after SIGTERM strict pods stay closed, which the log says; culvert uninsta
   assert.match((await node.uninstall()).stdout, /nothing of Culvert is pinned/);
 });
 
+test("a worker that throws ends the process as a kill does: pods pass or, if they are strict, fail, until the next start", async () => {
+  await using mesh = await Mesh.start();
+  const { node, client, service } = declare(mesh, { whenProxyDown: "deny" });
+  const culvert = await node.culvert({ workers: 1, env: { CULVERT_TEST_THROW: "0", NODE_ENV: "test" } });
+  const ended = culvert.exited();
+  const dial = async () => (await client.attempt(await tool("churn"), service.ipv4, "7000", "1", "1")).stdout;
+  await dial();
+  assert.deepEqual(await ended, { code: 1, signal: null });
+  assert.match(await dial(), /"EPERM":1/);
+  const next = await node.culvert();
+  assert.match(await dial(), /"succeeded":1,"direct":0/);
+  await next.terminate();
+});
+
+test("a second SIGTERM leaves nothing behind either", async () => {
+  await using mesh = await Mesh.start();
+  const { node, client, server, service } = declare(mesh);
+  const listener = await server.listen(7001);
+  const culvert = await node.culvert({ drainTimeoutSeconds: 60 });
+  const open = await (await client.socket()).connect(server.ipv4, 7001);
+  await listener.accept();
+  const ended = culvert.exited();
+  culvert.signal("SIGTERM");
+  await culvert.log.find("draining", ({ msg }) => msg === "draining");
+  culvert.signal("SIGTERM");
+  assert.deepEqual(await ended, { code: 1, signal: null });
+  await open.ending();
+  assert.equal(existsSync(dirname(node.pins)), false);
+  assert.match(await client.run(await tool("churn"), service.ipv4, "7000", "1", "1"), /"succeeded":1,"direct":1/);
+});
+
 test("two instances on one node: the second is refused and told the first's process and mesh file; a dead one blocks nobody", async () => {
   await using mesh = await Mesh.start();
   const { node, client, service } = declare(mesh);
@@ -129,7 +157,10 @@ test("pins of a Culvert that does not run are told when another starts, and unin
   const told = culvert.log.items.find(({ msg }) => /stale pins/.test(msg));
   assert.deepEqual([told?.level, told?.pins], ["warn", other.pins]);
   assert.match(told!.msg, /culvert uninstall removes them/);
-  assert.equal((await other.uninstall()).code, 0);
+
+  const { code, stdout } = await other.uninstall("--pins", dirname(node.pins));
+  assert.equal(code, 1, "what runs is left alone");
+  assert.match(stdout, new RegExp(`take ${node.pins}: process ${culvert.pid} .*\\n.*removed ${other.pins}: `));
   assert.deepEqual(readdirSync(dirname(node.pins)), ["a"]);
   await culvert.terminate();
 });

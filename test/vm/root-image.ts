@@ -19,6 +19,7 @@ import {
 import { stripTypeScriptTypes } from "node:module";
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
+import { otherObjects, otherVersions } from "../kernel/lab/other-objects.ts";
 import { projectRoot, tool } from "../netns/harness/tools.ts";
 import type { Kernel } from "./kernel-package.ts";
 
@@ -103,6 +104,7 @@ async function addTree(target: string): Promise<void> {
   // Compiled here: guests have no compiler, and look in build/test first.
   const sources = globSync("test/netns/tools/*.c", { cwd: projectRoot });
   await Promise.all(sources.map((path) => tool(basename(path, ".c"))));
+  for (const version of otherVersions) otherObjects(version);
   for (const part of treeParts) put(join(projectRoot, part), join(target, part));
   symlinkSync("src", join(target, "dist")); // Where bin/culvert looks for JavaScript.
   for (const name of runtimePackages()) {

@@ -113,9 +113,10 @@ export class MeshNode {
     return culvert;
   }
 
-  /** Runs `culvert uninstall` for this node, which must have been started before. */
-  async uninstall(): Promise<Result> {
-    const command = [join(projectRoot, "bin/culvert"), "uninstall", "--config", this.#meshFile];
+  /** Runs `culvert uninstall`, for this node unless told otherwise, which must have been started before. */
+  async uninstall(...options: string[]): Promise<Result> {
+    const which = options.length > 0 ? options : ["--config", this.#meshFile];
+    const command = [join(projectRoot, "bin/culvert"), "uninstall", ...which];
     const running = new RunningProcess("culvert uninstall", command, {
       cgroup: this.#directory.makeCgroup(this.name, "uninstall"),
     });
