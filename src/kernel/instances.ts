@@ -3,14 +3,13 @@
 
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import type { NetnsCookie } from "../runtime/native.ts";
 import { holderOf, lockInstance } from "./instance-lock.ts";
-import { pinnedCookies, type RemovedPins, removeInstance } from "./pins.ts";
+import { attachedNamespaces, type RemovedPins, removeInstance } from "./pins.ts";
 
 export interface Uninstalled extends RemovedPins {
   readonly instance: string;
-  /** Of the namespaces that its programs were attached to. */
-  readonly cookies: readonly NetnsCookie[];
+  /** Inode numbers of the namespaces that its programs were attached to. */
+  readonly namespaces: ReadonlySet<bigint>;
 }
 
 const layoutPattern = /^[0-9a-f]{16}$/;
@@ -37,6 +36,6 @@ export function isRunning(instance: string): boolean {
 /** Removes all that is pinned there, and so detaches it. Throws INSTANCE_RUNNING while a process holds it. */
 export function uninstallInstance(instance: string): Uninstalled {
   using _lock = lockInstance([instance]);
-  const cookies = pinnedCookies(instance);
-  return { instance, cookies, ...removeInstance(instance) };
+  const namespaces = attachedNamespaces(instance);
+  return { instance, namespaces, ...removeInstance(instance) };
 }

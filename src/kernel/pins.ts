@@ -10,6 +10,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readdirSync, rmdirSync, unlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type Fd, type NetnsCookie, native } from "../runtime/native.ts";
+import { closeFd } from "./bpf-map.ts";
 import { makePinsDirectory } from "./bpffs.ts";
 
 export interface PinnedLink {
@@ -109,16 +110,20 @@ export class Pins {
   }
 }
 
-/** Of the namespaces that an instance has links to. */
-export function pinnedCookies(instance: string): NetnsCookie[] {
-  const names = readdirSync(instance).flatMap((layout) => {
+/** Inode numbers of the namespaces that an instance is attached to. */
+export function attachedNamespaces(instance: string): ReadonlySet<bigint> {
+  const inodes = new Set<bigint>();
+  for (const layout of readdirSync(instance)) {
     const links = join(instance, layout, "links");
-    return existsSync(links) ? readdirSync(links) : [];
-  });
-  const cookies = names
-    .filter((name) => name.startsWith(netnsLinkPrefix))
-    .map((name) => name.slice(netnsLinkPrefix.length));
-  return [...new Set(cookies)].map((cookie) => BigInt(cookie) as NetnsCookie);
+    for (const name of existsSync(links) ? readdirSync(links) : []) {
+      const fd = name.startsWith(netnsLinkPrefix) ? getPinned(join(links, name)) : undefined;
+      if (fd === undefined) continue;
+      const { target } = native.bpf("linkInfo", { link: fd });
+      closeFd(fd);
+      if (target !== undefined && target !== 0n) inodes.add(target);
+    }
+  }
+  return inodes;
 }
 
 export interface RemovedPins {

@@ -1,10 +1,11 @@
 // What outlives the process: adoption after a crash, another layout in the place of one, what is left and what is not.
 
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync } from "node:fs";
+import { existsSync, fstatSync, mkdirSync, readdirSync, rmdirSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
 import { uninstallInstance } from "../../src/kernel/instances.ts";
+import { forNamespaces } from "../../src/kernel/namespaces.ts";
 import { tool } from "../netns/harness/tools.ts";
 import type { Dialled } from "./lab/greeting.ts";
 import { cannotRun, type Host, Lab, type LabProxy, listeningPorts, stillThere } from "./lab/lab.ts";
@@ -289,8 +290,11 @@ describe("pins", { skip: cannotRun() }, () => {
     const second = await pinned({ objects: otherLayout });
     await second.process.kill("SIGKILL");
 
-    const { layouts, cookies, links, maps } = uninstallInstance(lab.pins);
-    assert.deepEqual([layouts.length, cookies.length], [2, 1]);
+    const { layouts, namespaces, links, maps } = uninstallInstance(lab.pins);
+    assert.deepEqual([layouts.length, namespaces.size], [2, 1]);
+    const found: bigint[] = [];
+    forNamespaces(namespaces, (netns) => found.push(fstatSync(netns, { bigint: true }).ino));
+    assert.deepEqual(found, [statSync(client.netnsPath, { bigint: true }).ino]);
     assert.ok(links >= ids.links.length && maps > ids.maps.length);
     assert.equal(existsSync(dirname(lab.pins)), false);
     await assertGone(ids);
