@@ -63,8 +63,7 @@ int culvert_sk_lookup(struct bpf_sk_lookup *ctx) {
   if (family == AF_INET6 && port - MESH_PORT_SPREAD < MESH_PORT_SPREAD_COUNT) {
     const struct original_destination *record = bpf_map_lookup_elem(&original_destination, &tuple);
     // Counted by the connect hook. Never to whoever listens on that port himself: the listener closed just now.
-    if (record)
-      return assign_listener(ctx, record->pod_id * LISTENERS_PER_POD + LISTENER_OUTBOUND) ? SK_PASS : SK_DROP;
+    if (record) return assign_listener(ctx, record->pod_id * LISTENERS_PER_POD + LISTENER_OUTBOUND) ? SK_PASS : SK_DROP;
   }
   // Loopback ends here, uncounted, and so does the pod's talk to itself: the connect hook has counted both.
   const struct pod_address *owner = bpf_map_lookup_elem(&pod_by_address, &tuple.destination);

@@ -16,8 +16,8 @@ export interface WorkerSettings {
   readonly stats: Float64Array;
   readonly connectTimeoutMs: number;
   readonly logsConnections: boolean;
-  /** Throw when the first connection is accepted. */
-  readonly throwsForTest: boolean;
+  /** What the worker does when its first connection is accepted: throw, or never return to its loop. */
+  readonly failsForTest: "throw" | "busy" | undefined;
 }
 
 export type ToWorker =

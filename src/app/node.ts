@@ -134,7 +134,10 @@ function servicesWithoutEndpoint({ services }: MeshSnapshot): { address: IpAddre
 function workerSettings(node: NodeConfig): WorkerSettings[] {
   const count = node.workers ?? Math.min(maxDefaultWorkers, availableParallelism());
   const counters = createCounters(count);
-  const isTest = process.env.NODE_ENV === "test";
+  const { NODE_ENV, CULVERT_TEST_THROW, CULVERT_TEST_BUSY } = process.env;
+  const isTest = NODE_ENV === "test";
+  const failureOf = (worker: string) =>
+    worker === CULVERT_TEST_THROW ? "throw" : worker === CULVERT_TEST_BUSY ? "busy" : undefined;
   return Array.from({ length: count }, (_, worker) => ({
     worker,
     blocks: blocksPerWorker,
@@ -143,7 +146,7 @@ function workerSettings(node: NodeConfig): WorkerSettings[] {
     stats: new Float64Array(new SharedArrayBuffer(statCount * Float64Array.BYTES_PER_ELEMENT)),
     connectTimeoutMs: node.connectTimeoutMs,
     logsConnections: node.logLevel === "debug" || node.logLevel === "info",
-    throwsForTest: isTest && process.env.CULVERT_TEST_THROW === String(worker),
+    failsForTest: isTest ? failureOf(String(worker)) : undefined,
   }));
 }
 

@@ -20,7 +20,7 @@ const proxy = new WorkerProxy({
   counters: new WorkerCounters(settings.counters, settings.worker),
   connectTimeoutMs: settings.connectTimeoutMs,
   random: Math.random,
-  now: settings.throwsForTest ? throwForTest : Date.now,
+  now: settings.failsForTest === undefined ? Date.now : failForTest,
   logConnection: settings.logsConnections ? (line) => log.add(line) : undefined,
 });
 
@@ -52,6 +52,9 @@ port.on("message", (message: ToWorker) => {
 startHeartbeat(settings.worker);
 post({ type: "started" });
 
-function throwForTest(): never {
-  throw new Error(`worker ${settings.worker}: thrown for a test, as CULVERT_TEST_THROW asked`);
+function failForTest(): never {
+  if (settings.failsForTest === "throw") {
+    throw new Error(`worker ${settings.worker}: thrown for a test, as CULVERT_TEST_THROW asked`);
+  }
+  for (;;) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0); // To the loop as good as busy.
 }

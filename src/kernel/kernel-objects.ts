@@ -37,7 +37,6 @@ export type ProgramName =
   | "culvert_getpeername6"
   | "culvert_connect4"
   | "culvert_connect6"
-  | "culvert_pod_socket"
   | "culvert_bind4"
   | "culvert_bind6"
   | "culvert_sk_lookup"

@@ -5,7 +5,7 @@ export const reasons = [
   { number: 1, name: "captured_outbound", meaning: "dialled by a pod, turned towards the proxy" },
   { number: 2, name: "captured_inbound", meaning: "arrived at a pod, given to the proxy (repeated SYNs count again)" },
   { number: 3, name: "pass_not_enrolled", meaning: "dialled in a network namespace that is not enrolled" },
-  { number: 4, name: "pass_not_stream", meaning: "not TCP (UDP, …; of MPTCP the hook hears nothing)" },
+  { number: 4, name: "pass_not_stream", meaning: "not TCP (UDP, …)" },
   { number: 5, name: "pass_proxy", meaning: "dialled by the proxy itself" },
   { number: 6, name: "pass_loopback", meaning: "to or from a loopback address" },
   { number: 7, name: "pass_self", meaning: "a pod to its own address" },
@@ -25,7 +25,7 @@ export const reasons = [
   {
     number: 21,
     name: "deny_not_capturable",
-    meaning: "fail closed: MPTCP, bound to a device, no source address or no kernel memory",
+    meaning: "fail closed: bound to a device, no source address or no kernel memory",
   },
   { number: 22, name: "deny_bind", meaning: "a program of a pod that is not the proxy binds a port of the mesh's own" },
   { number: 23, name: "deny_no_record", meaning: "dialled a port of the mesh's own, without having been captured" },

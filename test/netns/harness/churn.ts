@@ -6,6 +6,8 @@ import { tool } from "./tools.ts";
 
 export interface ChurnResult {
   readonly succeeded: number;
+  /** Of all, those that were connected past the proxy of the client's pod. */
+  readonly direct: number;
   /** By errno; ENODATA is a FIN where the answer was due. */
   readonly failed: Readonly<Record<string, number>>;
   readonly seconds: number;

@@ -167,13 +167,14 @@ export class MeshNode {
   /** For the mesh: a service's address leads to one endpoint, as kube-proxy would have it. */
   async route(service: Service): Promise<void> {
     const [endpoint] = service.endpoints;
+    if (endpoint === undefined) return; // It leads nowhere.
     const families = [4, 6] as const;
     const held = families.flatMap((family) => service.addressOf(family) ?? []);
-    await endpoint!.namespace.configure(held.map((address) => `address replace ${address} dev lo`));
+    await endpoint.namespace.configure(held.map((address) => `address replace ${address} dev lo`));
     await this.#namespace!.configure(
       families.flatMap((family) => {
         const address = service.addressOf(family);
-        const via = family === 4 ? endpoint!.addresses.ipv4 : endpoint!.addresses.ipv6;
+        const via = family === 4 ? endpoint.addresses.ipv4 : endpoint.addresses.ipv6;
         return address === undefined || via === undefined ? [] : [`route replace ${address} via ${via}`];
       }),
     );

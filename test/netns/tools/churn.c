@@ -1,14 +1,16 @@
 // Short connections that the client closes first: connect, one byte there, one byte back, close.
 // Usage: churn ADDRESS PORT CONNECTIONS CONCURRENCY; CONNECTIONS 0: until standard input ends.
 // A line on standard input begins a new phase: connections are counted in the phase in which they were *started*.
-// Prints "phase" when one begins, and at the end a JSON line: [{"succeeded":N,"failed":{"ECONNRESET":2},"seconds":1.5},
-// …]
+// Prints "phase" when one begins, and at the end a JSON line:
+// [{"succeeded":N,"direct":N,"failed":{"ECONNRESET":2},"seconds":1.5}, …]; "direct" are those that were connected, well or
+// not, to something beyond this namespace, which a captured one is not.
 #include "tool.h"
 
 enum { max_phases = 16, max_concurrency = 256, patience_s = 10 };
 
 struct phase {
   long succeeded;
+  long direct;
   long failed[256]; // by errno
   double began;
 };
@@ -59,6 +61,7 @@ static void advance(struct connection *c) {
   socklen_t length = sizeof error;
   if (!c->sent) {
     getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &length);
+    if (error == 0) phases[c->phase].direct += leaves_namespace(c->fd);
     if (error == 0 && send(c->fd, &byte, 1, MSG_NOSIGNAL) != 1) error = errno;
     if (error != 0) return finish(c, error);
     c->sent = 1;
@@ -76,7 +79,7 @@ static void print_result(void) {
   double end = seconds_now();
   printf("[");
   for (int i = 0; i <= current; i++) {
-    printf("%s{\"succeeded\":%ld,\"failed\":{", i ? "," : "", phases[i].succeeded);
+    printf("%s{\"succeeded\":%ld,\"direct\":%ld,\"failed\":{", i ? "," : "", phases[i].succeeded, phases[i].direct);
     const char *separator = "";
     for (int error = 0; error < 256; error++) {
       if (phases[i].failed[error] == 0) continue;

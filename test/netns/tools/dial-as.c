@@ -1,4 +1,5 @@
-// Dials with a socket of a special kind and prints "connected", or what failed and the errno's name.
+// Dials with a socket of a special kind and prints "connected" (to the proxy, which is in the same namespace),
+// "connected directly", or what failed and the errno's name.
 // Usage: dial-as tcp|mptcp|device ADDRESS PORT; "device" binds the socket to eth0.
 #include "tool.h"
 
@@ -16,5 +17,5 @@ int main(int argc, char **argv) {
   if (strcmp(argv[1], "device") == 0 && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "eth0", 4) != 0)
     return report("SO_BINDTODEVICE");
   if (connect(fd, (struct sockaddr *)&target, length) != 0) return report("connect");
-  puts("connected");
+  puts(leaves_namespace(fd) ? "connected directly" : "connected");
 }

@@ -1,4 +1,5 @@
-// Sends back what it receives, over any number of connections; a FIN for a FIN.
+// Sends back what it receives, over any number of connections; a FIN for a FIN. A line on standard input is answered
+// with {"accepted":N,"direct":N}: "direct" are those from beyond this namespace, which one of a proxy in it is not.
 // Usage: echo PORT
 #include "tool.h"
 
@@ -19,6 +20,10 @@ int main(int argc, char **argv) {
   fcntl(listener, F_SETFL, O_NONBLOCK);
   struct epoll_event event = {.events = EPOLLIN, .data.fd = listener}, ready[256];
   epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event);
+  event.data.fd = 0;
+  epoll_ctl(poller, EPOLL_CTL_ADD, 0, &event); // Fails where that is /dev/null.
+  long accepted_count = 0, direct_count = 0;
+  setvbuf(stdout, NULL, _IOLBF, 0);
   static char bytes[65536];
   for (;;) {
     int count = epoll_wait(poller, ready, 256, -1);
@@ -27,9 +32,16 @@ int main(int argc, char **argv) {
       if (fd == listener) {
         int accepted;
         while ((accepted = accept(listener, NULL, NULL)) >= 0) {
+          accepted_count++;
+          direct_count += leaves_namespace(accepted);
           event = (struct epoll_event){.events = EPOLLIN, .data.fd = accepted};
           epoll_ctl(poller, EPOLL_CTL_ADD, accepted, &event);
         }
+        continue;
+      }
+      if (fd == 0) {
+        if (read(0, bytes, sizeof bytes) <= 0) epoll_ctl(poller, EPOLL_CTL_DEL, 0, NULL);
+        else printf("{\"accepted\":%ld,\"direct\":%ld}\n", accepted_count, direct_count);
         continue;
       }
       ssize_t n = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
