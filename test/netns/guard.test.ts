@@ -1,0 +1,192 @@
+// What becomes of connections while the proxy is killed, restarted, stopped or half hung: strict pods' never pass it by,
+// other pods' hardly notice. How a connection went is told by the client's socket itself (ChurnResult.direct).
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { echo } from "./harness/applications.ts";
+import { type ChurnResult, churn, EndlessChurn } from "./harness/churn.ts";
+import type { Host } from "./harness/host.ts";
+import { Mesh } from "./harness/mesh.ts";
+import { tool } from "./harness/tools.ts";
+
+const attempts = 10_000;
+/** Connections that a client has open at a time (harness/churn.ts). */
+const concurrency = 16;
+
+/** A strict client, a permissive one, and a service. */
+async function start(mesh: Mesh) {
+  const node = mesh.node("a");
+  const strict = node.pod("strict", { whenProxyDown: "deny" });
+  const permissive = node.pod("permissive");
+  const service = mesh.service("echo", { port: 7000, endpoints: [node.pod("server").serve(echo(7000))] });
+  await mesh.up();
+  return { node, strict, permissive, service };
+}
+
+/** Dials until the outcome is that one: no event tells when a heartbeat is stale. */
+async function until(outcome: string, host: Host, address: string): Promise<void> {
+  for (let i = 0; i < 200; i++) {
+    if ((await host.run(await tool("dial-as"), "tcp", address, "7000")) === outcome) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`${host.name}: not ${outcome} within 10 s`);
+}
+
+function failures({ failed }: ChurnResult): number {
+  return Object.values(failed).reduce((sum, count) => sum + count, 0);
+}
+
+test("proxy stopped (SIGSTOP): of a strict pod's 10,000 connects none passes it by, of a permissive pod's none fails", async (t) => {
+  await using mesh = await Mesh.start();
+  const { node, strict, permissive, service } = await start(mesh);
+  const culvert = await node.culvert();
+  const loads = [
+    await EndlessChurn.start(strict, service.ipv4, 7000),
+    await EndlessChurn.start(permissive, service.ipv4, 7000),
+  ];
+  await culvert.connections(500);
+  culvert.signal("SIGSTOP");
+  await Promise.all([
+    until("connect: EPERM", strict, service.ipv4),
+    until("connected directly", permissive, service.ipv4),
+  ]);
+  const [denied, passed] = [
+    await churn(strict, service.ipv4, 7000, { connections: attempts }),
+    await churn(permissive, service.ipv4, 7000, { connections: attempts }),
+  ];
+  culvert.signal("SIGCONT");
+  await until("connected", strict, service.ipv4);
+  await until("connected", permissive, service.ipv4);
+  const [strictOver, permissiveOver] = await Promise.all(loads.map((load) => load.stop()));
+  t.diagnostic(JSON.stringify({ denied, passed, strictOver, permissiveOver }));
+  assert.deepEqual([denied.direct, denied.failed], [0, { EPERM: attempts }]);
+  assert.deepEqual([passed.direct, passed.failed], [attempts, {}]);
+  assert.equal(strictOver![0]!.direct, 0);
+  assert.deepEqual(permissiveOver![0]!.failed, {}, "what was captured before it was stopped waited");
+  await culvert.kill();
+});
+
+test("one worker hung: nothing passes by, and nothing fails but what it was given within 3 s; later nothing at all", async (t) => {
+  await using mesh = await Mesh.start();
+  const { node, strict, permissive, service } = await start(mesh);
+  const culvert = await node.culvert({ workers: 2, env: { CULVERT_TEST_BUSY: "1", NODE_ENV: "test" } });
+  const pods = [strict, permissive];
+  const run = () => Promise.all(pods.map((pod) => churn(pod, service.ipv4, 7000, { connections: attempts })));
+  const first = await run(); // Lasts 10 s: as long as the client waits for those that are stuck.
+  const later = await run();
+  t.diagnostic(JSON.stringify({ first, later }));
+  for (const result of first) {
+    assert.equal(result.direct, 0);
+    assert.deepEqual(
+      Object.keys(result.failed).filter((error) => error !== "ETIMEDOUT"),
+      [],
+    );
+    assert.ok(failures(result) <= concurrency);
+  }
+  assert.ok(
+    first.some((result) => failures(result) > 0),
+    "a worker hangs",
+  );
+  for (const result of later) assert.deepEqual([result.direct, result.failed], [0, {}]);
+  await culvert.kill();
+});
+
+test("every worker hung: the proxy counts as gone after 3 s", async () => {
+  await using mesh = await Mesh.start();
+  const { node, strict, permissive, service } = await start(mesh);
+  const culvert = await node.culvert({ workers: 1, env: { CULVERT_TEST_BUSY: "0", NODE_ENV: "test" } });
+  await until("connect: EPERM", strict, service.ipv6);
+  await until("connected directly", permissive, service.ipv6);
+  const denied = await churn(strict, service.ipv4, 7000, { connections: attempts });
+  assert.deepEqual([denied.direct, denied.failed], [0, { EPERM: attempts }]);
+  const passed = await churn(permissive, service.ipv4, 7000, { connections: attempts });
+  assert.deepEqual([passed.direct, passed.failed], [attempts, {}]);
+  await culvert.kill();
+});
+
+for (const { title, end } of [
+  { title: "killed with -9 and restarted", end: "SIGKILL" },
+  { title: "terminated and restarted", end: "SIGTERM" },
+] as const) {
+  test(`proxy ${title}: of a strict pod's connects none passes it by; of a permissive pod's none fails but those it had accepted`, async (t) => {
+    await using mesh = await Mesh.start();
+    const { node, strict, permissive, service } = await start(mesh);
+    const culvert = await node.culvert();
+    const loads = [
+      await EndlessChurn.start(strict, service.ipv4, 7000),
+      await EndlessChurn.start(permissive, service.ipv4, 7000),
+    ];
+    await culvert.connections(2000);
+    culvert.signal(end);
+    await culvert.exited();
+    const nextPhase = () => Promise.all(loads.map((load) => load.nextPhase()));
+    await nextPhase();
+    const denied = await churn(strict, service.ipv4, 7000, { connections: attempts });
+    const restarted = await node.culvert();
+    await nextPhase();
+    await restarted.connections(2000);
+    const [strictOver, permissiveOver] = await Promise.all(loads.map((load) => load.stop()));
+    t.diagnostic(JSON.stringify({ denied, strictOver, permissiveOver }));
+    assert.deepEqual([denied.direct, denied.failed], [0, { EPERM: attempts }]);
+    assert.deepEqual(
+      strictOver!.map(({ direct }) => direct),
+      [0, 0, 0],
+    );
+    assert.deepEqual(strictOver![2]!.failed, {}, "restarted, it carries all");
+    assert.ok(strictOver!.reduce((sum, phase) => sum + phase.succeeded + failures(phase), 0) >= attempts);
+    const [under, without, again] = permissiveOver!;
+    assert.ok(failures(under!) <= concurrency, "what it had accepted");
+    assert.deepEqual([without!.failed, again!.failed], [{}, {}]);
+    assert.equal(again!.direct, 0, "no connect is missed after the restart");
+  });
+}
+
+test("strict pod, proxy killed and restarted: what arrives from outside never reaches the application past it", async () => {
+  await using mesh = await Mesh.start();
+  const node = mesh.node("a");
+  const server = node.pod("server", { whenProxyDown: "deny" });
+  const outside = node.outside("laptop");
+  const application = await server.start(await tool("echo"), "7000");
+  await server.untilListening(application, [7000]);
+  const culvert = await node.culvert();
+  const load = await EndlessChurn.start(outside, server.ipv4, 7000);
+  await culvert.connections(500);
+  await culvert.kill();
+  const refused = await churn(outside, server.ipv6, 7000, { connections: attempts });
+  const restarted = await node.culvert();
+  await restarted.connections(500);
+  await load.stop();
+  application.writeLine("");
+  const line = await application.stdout.find("the counts", (text) => text.startsWith("{"));
+  const counts = JSON.parse(line) as { accepted: number; direct: number };
+  assert.deepEqual(refused.failed, { ECONNREFUSED: attempts });
+  assert.ok(counts.accepted >= 1000);
+  assert.equal(counts.direct, 0);
+});
+
+test("while the proxy is down no program of a pod can be an impostor on the mesh port", async () => {
+  await using mesh = await Mesh.start();
+  const { node, strict, permissive, service } = await start(mesh);
+  const culvert = await node.culvert();
+  await culvert.kill();
+  await assert.rejects(permissive.listen(15_001), /listen: Operation not permitted/);
+  await assert.rejects(strict.listen(15_001, "127.77.0.1"), /listen: Operation not permitted/);
+  assert.equal((await churn(permissive, service.ipv4, 7000, { connections: 100 })).direct, 100);
+  assert.deepEqual((await churn(strict, service.ipv6, 7000, { connections: 100 })).failed, { EPERM: 100 });
+});
+
+test("a service without an endpoint refuses before anything is sent", async () => {
+  await using mesh = await Mesh.start();
+  const node = mesh.node("a");
+  const client = node.pod("client");
+  const none = mesh.service("none", { port: 7000, endpoints: [] });
+  const culvert = await node.culvert();
+  const refused = await culvert.metrics();
+  for (const address of [none.ipv4, none.ipv6]) {
+    assert.equal(await client.run(await tool("dial-as"), "tcp", address, "7000"), "connect: ECONNREFUSED");
+  }
+  const after = await culvert.metrics();
+  const count = (name: string, labels: Record<string, string>) => after.sum(name, labels) - refused.sum(name, labels);
+  assert.equal(count("culvert_capture_total", { reason: "refused_no_endpoint" }), 2);
+  assert.equal(count("culvert_connections_opened_total", {}), 0, "the proxy heard nothing of it");
+});
