@@ -132,15 +132,20 @@ void Reactor::HandleReady(const epoll_event &event) {
 }
 
 void Reactor::PrepareToWait() {
+  TellBlocks();
+  timers_.Arm();
+}
+
+void Reactor::TellBlocks() {
   config_.stats[kStatBlocksInUse] = slab_.InUse();
   config_.stats[kStatBlocksPeak] = std::max(config_.stats[kStatBlocksPeak], double(slab_.InUse()));
-  timers_.Arm();
 }
 
 void Reactor::CallScript() {
   while (!events_.IsEmpty() && !is_stopped_) {
     int end = events_.End();
     config_.stats[kStatEvents] += double(end - events_.Begin()) / kRecordWords;
+    TellBlocks(); // what the script sees is true, and the peak is here
     int words = script_(events_.Begin(), end);
     events_.Handled(end);
     if (words < 0) {

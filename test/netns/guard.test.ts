@@ -71,9 +71,10 @@ test("one worker hung: nothing passes by, and nothing fails but what it was give
   const { node, strict, permissive, service } = await start(mesh);
   const culvert = await node.culvert({ workers: 2, env: { CULVERT_TEST_BUSY: "1", NODE_ENV: "test" } });
   const pods = [strict, permissive];
-  const run = () => Promise.all(pods.map((pod) => churn(pod, service.ipv4, 7000, { connections: attempts })));
-  const first = await run(); // Lasts 10 s: as long as the client waits for those that are stuck.
-  const later = await run();
+  const run = (connections: number) => Promise.all(pods.map((pod) => churn(pod, service.ipv4, 7000, { connections })));
+  const first = await run(attempts); // Lasts 10 s: as long as the client waits for those that are stuck.
+  // Beyond 14,000 to one endpoint within a minute the kernel's own search for a free port makes every connect slow.
+  const later = await run(attempts / 5);
   t.diagnostic(JSON.stringify({ first, later }));
   for (const result of first) {
     assert.equal(result.direct, 0);
@@ -135,7 +136,9 @@ for (const { title, end } of [
     assert.deepEqual(strictOver![2]!.failed, {}, "restarted, it carries all");
     assert.ok(strictOver!.reduce((sum, phase) => sum + phase.succeeded + failures(phase), 0) >= attempts);
     const [under, without, again] = permissiveOver!;
-    assert.ok(failures(under!) <= concurrency, "what it had accepted");
+    // Of each that the client had open, the one that was accepted; and the one dialled in its place, if the dying process
+    // closed the first before its listener, in whose queue the second then waits.
+    assert.ok(failures(under!) <= 2 * concurrency, "what it had accepted");
     assert.deepEqual([without!.failed, again!.failed], [{}, {}]);
     assert.equal(again!.direct, 0, "no connect is missed after the restart");
   });
