@@ -144,7 +144,9 @@ struct probe_port {
 };
 _Static_assert(sizeof(struct probe_port) == 8, "layout");
 
-// What holds for the node as a whole.
-#define NODE_NOTES_UNKNOWN 1  // namespaces in neither `pods` nor `plain` are told apart from plain ones
-#define NODE_DENIES_UNKNOWN 2 // and may not connect to what the mesh has an interest in
-#define NODE_PASSES_PROBES 4  // by address and port: the exempt cgroups are not (all) there to tell probes by
+// What holds for the node as a whole. Namespaces in neither `pods` nor `plain` are told apart from plain ones,
+#define NODE_NOTES_UNKNOWN 1
+// and may not connect to what the mesh has an interest in.
+#define NODE_DENIES_UNKNOWN 2
+// By address and port: the exempt cgroup is not there to tell probes by.
+#define NODE_PASSES_PROBES 4

@@ -29,7 +29,9 @@ import {
   layout,
   sumU64,
 } from "./layout.ts";
+import { NodeRules } from "./node-rules.ts";
 import { type OptOut, optOutRules } from "./opt-out.ts";
+import { ProbeExemption } from "./probe-exemption.ts";
 import { reasons } from "./reasons.ts";
 import { replaceKeys } from "./replace-keys.ts";
 
@@ -41,6 +43,10 @@ export interface CaptureOptions {
   proxyCgroup: string;
   /** A directory of the bpf file system, of this instance alone; nothing is pinned without. */
   pins?: string;
+  /** What namespaces may do that are neither pods' nor known to be outside the mesh; without it they are not told apart. */
+  unknownPods?: "pass" | "deny";
+  /** The cgroup of whoever probes the pods; need not be there. */
+  kubeletCgroup?: string | undefined;
 }
 
 export interface PodRequest {
@@ -53,6 +59,8 @@ export interface PodRequest {
   /** Whether what the proxy cannot take fails (outbound EPERM, inbound a reset) instead of passing. Default: it passes. */
   readonly outboundStrict?: boolean;
   readonly inboundStrict?: boolean;
+  /** Ports on which this node may probe the pod where the kubelet's cgroup cannot tell its probes. */
+  readonly probePorts?: readonly number[];
 }
 
 export interface PodListener {
@@ -84,6 +92,9 @@ interface PodState {
 const backlog = 4096;
 
 export class Capture implements Disposable {
+  readonly rules: NodeRules;
+  /** undefined: no cgroup was named. */
+  readonly probeExemption: ProbeExemption | undefined;
   readonly #objects: KernelObjects;
   readonly #pods: Map<PreparedPod, PodState>;
   readonly #adopted: AdoptedPods;
@@ -92,7 +103,10 @@ export class Capture implements Disposable {
   #isSettled: boolean;
   #isClosed: boolean;
 
-  private constructor(objects: KernelObjects, lock: Disposable) {
+  private constructor(objects: KernelObjects, lock: Disposable, kubeletCgroup: string | undefined) {
+    this.rules = new NodeRules(objects.maps);
+    this.probeExemption =
+      kubeletCgroup === undefined ? undefined : new ProbeExemption(kubeletCgroup, objects, this.rules);
     this.#objects = objects;
     this.#pods = new Map();
     this.#adopted = new AdoptedPods(objects.maps);
@@ -110,7 +124,7 @@ export class Capture implements Disposable {
       undo.use(lockInstance([options.pins, options.podsCgroup]));
     }
     const objects = KernelObjects.load(options.objectsPath, options.pins);
-    const capture = new Capture(objects, undo.move());
+    const capture = new Capture(objects, undo.move(), options.kubeletCgroup);
     try {
       capture.#attach(options);
     } catch (error) {
@@ -138,6 +152,7 @@ export class Capture implements Disposable {
     this.#adopted.withdraw(keepsStrict, (cookie) => this.#objects.detachNetns(undefined, cookie));
     const inForce = [...this.#pods].flatMap(([{ cookie }, { isArmed }]) => (isArmed ? cookie : []));
     this.#objects.settle([...inForce, ...this.#adopted.cookies]);
+    this.rules.settle(new Set([...[...this.#pods.keys()].map(({ id }) => id), ...this.#adopted.ids]));
     this.#isSettled = true;
   }
 
@@ -145,10 +160,18 @@ export class Capture implements Disposable {
     return this.#objects.maps.original_destination.fd;
   }
 
-  #attach({ podsCgroup, proxyCgroup }: CaptureOptions): void {
+  #attach({ podsCgroup, proxyCgroup, unknownPods }: CaptureOptions): void {
     native.bpf("mapHeartbeats", { map: this.#objects.maps.heartbeats.fd });
     this.#objects.attachCgroup("culvert_sock_create", "proxy", proxyCgroup);
     this.#objects.attachCgroup("culvert_sockops", "proxy", proxyCgroup);
+    this.#knowOwnNetns(proxyCgroup);
+    // Before the hooks that ask: not one connect of a namespace that nothing is known of gets past them.
+    if (unknownPods !== undefined) this.rules.setUnknown(unknownPods);
+    if (this.probeExemption === undefined) {
+      this.rules.passProbesByAddress(true);
+      this.#objects.detachCgroup("culvert_probe_exemption", "kubelet");
+    }
+    this.probeExemption?.check();
     this.#objects.attachCgroup("culvert_sockops", "pods", podsCgroup);
     this.#objects.attachCgroup("culvert_bind4", "pods", podsCgroup);
     this.#objects.attachCgroup("culvert_bind6", "pods", podsCgroup);
@@ -156,12 +179,17 @@ export class Capture implements Disposable {
     this.#objects.attachCgroup("culvert_getpeername6", "pods", podsCgroup);
     this.#objects.attachCgroup("culvert_connect4", "pods", podsCgroup);
     this.#objects.attachCgroup("culvert_connect6", "pods", podsCgroup);
+  }
 
+  #knowOwnNetns(proxyCgroup: string): void {
     const own = native.netns("open", { path: "/proc/self/ns/net" });
     try {
       this.#ownNetnsInode = own.inode;
+      const cookie = this.#cookieByStorage(own.netns);
+      if (cookie !== undefined) this.rules.addPlain(cookie);
+      this.#knowMachinesNetns();
       // Otherwise the hooks would take this process's listeners for an impostor's, and quietly capture nothing.
-      if (this.#cookieByStorage(own.netns) === undefined) {
+      if (cookie === undefined) {
         throw new Error(
           `start capture: this process is not in its own cgroup ${proxyCgroup}; enter it before the start`,
         );
@@ -169,6 +197,23 @@ export class Capture implements Disposable {
     } finally {
       closeFd(own.netns);
     }
+  }
+
+  /** Pods of the host network are in it, which need not be this process's own. */
+  #knowMachinesNetns(): void {
+    try {
+      this.rules.addPlain(this.cookieAt("/proc/1/ns/net"));
+    } catch {
+      // Not to be seen from this container.
+    }
+  }
+
+  /** The cookie of the namespace at a path; throws when there is none. */
+  cookieAt(netnsPath: string): NetnsCookie {
+    const { netns, cookie = this.#cookieByStorage(netns) } = native.netns("open", { path: netnsPath });
+    closeFd(netns);
+    if (cookie === undefined) throw new Error(`open network namespace ${netnsPath}: its cookie cannot be read`);
+    return cookie;
   }
 
   /** The cookie of a namespace as the sock_create program saw it; undefined when it did not see this process's socket. */
@@ -233,6 +278,7 @@ export class Capture implements Disposable {
       }
       if (rules.length > 0) this.#objects.maps.opt_outs.update(encodeU32(id), encodeOptOuts(rules));
       else this.#objects.maps.opt_outs.delete(encodeU32(id));
+      this.rules.setProbePorts(id, request.probePorts ?? []);
       const pod = { id, name: request.name, netns, cookie, listeners };
       const addresses = request.addresses.filter(({ family }) => family === 4 || hasIpv6);
       const flags =
@@ -248,10 +294,13 @@ export class Capture implements Disposable {
     }
   }
 
-  /** Starts capturing: inbound first, for which the listeners are there; the outbound hook last. */
-  arm(pod: PreparedPod): void {
+  /**
+   * Starts capturing: inbound first, for which the listeners are there; the outbound hook last. Answers for how many
+   * seconds the pod has dialled what the mesh wants before that (see `unknownPods`); undefined when it has not.
+   */
+  arm(pod: PreparedPod): number | undefined {
     const state = this.#stateOf(pod);
-    if (state.isArmed) return;
+    if (state.isArmed) return undefined;
     for (const address of state.addresses) this.#checkOwner(pod, address);
     state.isArmed = true;
     try {
@@ -260,6 +309,7 @@ export class Capture implements Disposable {
       this.#writeAddresses(pod, state, state.flags);
       state.link ??= this.#objects.attachNetns("culvert_sk_lookup", pod.netns, pod.cookie);
       this.#writePod(pod, state, state.flags);
+      return this.rules.takeGapSeconds(pod.cookie);
     } catch (error) {
       this.disarm(pod);
       throw error;
@@ -294,6 +344,8 @@ export class Capture implements Disposable {
     const state = this.#pods.get(pod);
     if (!state?.isArmed) return;
     if ((state.flags & (layout.POD_STRICT_OUTBOUND | layout.POD_STRICT_INBOUND)) === 0) {
+      // It passes from here on, and is no unknown one.
+      this.rules.addPlain(pod.cookie);
       this.disarm(pod);
       return;
     }
@@ -342,6 +394,7 @@ export class Capture implements Disposable {
       this.#objects.maps.listeners.delete(encodeU32(id * layout.LISTENERS_PER_POD + which));
     }
     this.#objects.maps.opt_outs.delete(encodeU32(id));
+    this.rules.setProbePorts(id, []);
   }
 
   /** Judgements so far, by reason, all CPUs together. */

@@ -44,8 +44,8 @@ export type ProgramName =
 
 export type KernelMaps = Readonly<Record<MapName, BpfMap>>;
 
-/** Whose processes a program looks at: the pods' or this one's. */
-export type HookPlace = "pods" | "proxy";
+/** Whose processes a program looks at: the pods', this one's, or those of whoever probes the pods. */
+export type HookPlace = "pods" | "proxy" | "kubelet";
 
 export class KernelObjects {
   readonly maps: KernelMaps;
@@ -110,15 +110,16 @@ export class KernelObjects {
     return this.#pins?.otherLayouts ?? [];
   }
 
-  attachCgroup(program: ProgramName, place: HookPlace, cgroupPath: string): void {
+  /** The link stays this object's. */
+  attachCgroup(program: ProgramName, place: HookPlace, cgroupPath: string): Fd {
     const fd = this.#program(program);
-    const name = `${program}_${place}`;
+    const name = cgroupLinkName(program, place);
     const pinned = this.#pinnedLink(name, () => statSync(cgroupPath, { bigint: true }).ino);
     if (pinned === undefined) {
       const { link } = native.bpf("attachCgroup", { program: fd, cgroupPath });
       this.#links.push(link);
       this.#pins?.pinLink(name, link);
-      return;
+      return link;
     }
     this.#links.push(pinned.fd);
     const replace = () => {
@@ -126,8 +127,17 @@ export class KernelObjects {
       if (!pinned.isOfThisLayout) this.#pins?.pinLink(name, pinned.fd);
     };
     // This process's own sockets are known by these maps from the start; the pods' hooks of before take them for nobody's.
-    if (pinned.isOfThisLayout || place === "proxy") replace();
+    if (pinned.isOfThisLayout || place !== "pods") replace();
     else this.#replacements.push(replace);
+    return pinned.fd;
+  }
+
+  /** `link` undefined: what a previous process has pinned, if it has. */
+  detachCgroup(program: ProgramName, place: HookPlace, link?: Fd): void {
+    this.#pins?.unpinLink(cgroupLinkName(program, place));
+    if (link === undefined) return;
+    this.#links.splice(this.#links.indexOf(link), 1);
+    closeFd(link);
   }
 
   /** The caller owns the link, and gives it to `detachNetns`. */
@@ -184,6 +194,10 @@ export class KernelObjects {
     if (program === undefined) throw new Error(`no BPF program ${name} in the objects; build them with npm run setup`);
     return program;
   }
+}
+
+function cgroupLinkName(program: ProgramName, place: HookPlace): string {
+  return `${program}_${place}`;
 }
 
 /** False when what the link was attached to is gone. */

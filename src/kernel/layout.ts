@@ -19,6 +19,9 @@ export const layout = {
   POD_STRICT_OUTBOUND: 1,
   POD_STRICT_INBOUND: 2,
   POD_SEALED: 4,
+  NODE_NOTES_UNKNOWN: 1,
+  NODE_DENIES_UNKNOWN: 2,
+  NODE_PASSES_PROBES: 4,
 } as const;
 
 export const sizes = {
@@ -32,6 +35,7 @@ export const sizes = {
   opt_out: 40,
   opt_outs: 648,
   proxy_socket: 8,
+  probe_port: 8,
 };
 
 export interface OptOutRule {
@@ -58,8 +62,12 @@ export function decodeU32(bytes: Uint8Array): number {
   return new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
 }
 
+export function decodeU64(bytes: Uint8Array): bigint {
+  return new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
+}
+
 export function decodeCookie(bytes: Uint8Array): NetnsCookie {
-  return new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true) as NetnsCookie;
+  return decodeU64(bytes) as NetnsCookie;
 }
 
 /** Per-CPU values one after another, added up. */
@@ -104,6 +112,20 @@ export function encodeRefused(address: IpAddress, port: number): Uint8Array {
   writeAddress(address, bytes);
   new DataView(bytes.buffer).setUint16(16, port);
   return bytes;
+}
+
+/** The port in host order. */
+export function encodeProbePort(podId: number, port: number): Uint8Array {
+  const bytes = new Uint8Array(sizes.probe_port);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, podId, true);
+  view.setUint16(4, port, true);
+  return bytes;
+}
+
+export function decodeProbePort(bytes: Uint8Array): { podId: number; port: number } {
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  return { podId: view.getUint32(0, true), port: view.getUint16(4, true) };
 }
 
 export function encodeNetworks(cidrs: readonly Cidr[]): Uint8Array {

@@ -92,6 +92,8 @@ export class LabProxy {
 export class Lab implements AsyncDisposable {
   readonly podsCgroup: string;
   readonly proxyCgroup: string;
+  /** Of whoever probes; made by the test that wants it. */
+  readonly kubeletCgroup: string;
   /** For a proxy to pin what it has; in a directory that goes with the lab. */
   readonly pins: string;
   readonly #cgroup: string;
@@ -103,6 +105,7 @@ export class Lab implements AsyncDisposable {
     this.#cgroup = cgroup;
     this.podsCgroup = join(cgroup, "pods");
     this.proxyCgroup = join(cgroup, isProxyBelowPods ? "pods/proxy" : "proxy");
+    this.kubeletCgroup = join(cgroup, "kubelet");
     this.pins = join(pinsOf(basename(cgroup)), "node");
     this.#children = [];
     this.#hosts = 0;
@@ -164,7 +167,7 @@ export class Lab implements AsyncDisposable {
   async startedProxy(
     destinations: readonly Host[],
     cidrs: string[] = [],
-    options: { objects?: string; pins?: string } = {},
+    options: { objects?: string; pins?: string; unknownPods?: "pass" | "deny"; kubeletCgroup?: string } = {},
   ): Promise<LabProxy> {
     const proxy = await this.proxy();
     await proxy.process.call("start", options);
@@ -208,7 +211,7 @@ function pinsOf(labName: string): string {
 
 /** A cgroup goes only after its processes' exits are through; those of a lab have been waited for. */
 function removeTree(cgroup: string): void {
-  for (const name of ["pods/proxy", "pods", "proxy", ""]) {
+  for (const name of ["pods/proxy", "pods", "proxy", "kubelet", ""]) {
     const path = join(cgroup, name);
     if (existsSync(path)) rmdirSync(path);
   }

@@ -26,6 +26,14 @@ export interface PodText {
   inboundOptOuts?: OptOutText[];
   outboundStrict?: boolean;
   inboundStrict?: boolean;
+  probePorts?: number[];
+}
+
+interface StartOptions {
+  objects?: string;
+  pins?: string;
+  unknownPods?: "pass" | "deny";
+  kubeletCgroup?: string;
 }
 
 const [podsCgroup, proxyCgroup, mode] = process.argv.slice(2) as [string, string, string | undefined];
@@ -58,6 +66,7 @@ function requestOf(text: PodText): PodRequest {
     inboundOptOuts: (text.inboundOptOuts ?? []).map(optOutOf),
     outboundStrict: text.outboundStrict ?? false,
     inboundStrict: text.inboundStrict ?? false,
+    probePorts: text.probePorts ?? [],
   };
 }
 
@@ -104,8 +113,8 @@ function closeServer(fd: Fd, server: net.Server): void {
 }
 
 const functions = {
-  start({ objects = bpfObjectsPath, ...pinned }: { objects?: string; pins?: string } = {}): void {
-    capture = Capture.start({ objectsPath: objects, podsCgroup, proxyCgroup, ...pinned });
+  start({ objects = bpfObjectsPath, ...options }: StartOptions = {}): void {
+    capture = Capture.start({ objectsPath: objects, podsCgroup, proxyCgroup, ...options });
     heartbeat = startHeartbeat(0);
   },
 
@@ -151,8 +160,21 @@ const functions = {
     }
   },
 
-  arm(name: string): void {
-    running().arm(podNamed(name).pod);
+  /** Answers for how long the pod has dialled before. */
+  arm(name: string): number | undefined {
+    return running().arm(podNamed(name).pod);
+  },
+
+  addPlain(netnsPath: string): void {
+    running().rules.addPlain(running().cookieAt(netnsPath));
+  },
+
+  setNodeAddresses(addresses: string[]): void {
+    running().rules.setAddresses(addresses.map((address) => parseAddress(address)!));
+  },
+
+  checkExemption(): string[] {
+    return running().probeExemption!.check();
   },
 
   disarm(name: string): void {
