@@ -28,7 +28,7 @@ export type ToWorker =
       readonly listeners: readonly ProxyListener[];
       readonly originalDestinationMap: Fd;
     }
-  | { readonly type: "removePod"; readonly podId: number }
+  | { readonly type: "removePod"; readonly podId: number; readonly resetsStreams: boolean }
   /** Answer when no stream is open. */
   | { readonly type: "drain" }
   /** Reset what is open. */

@@ -15,8 +15,10 @@ import { bpfObjectsPath, native } from "../runtime/native.ts";
 import { createCounters } from "../telemetry/counters.ts";
 import { createLogger, type Logger, openLogOutput } from "../telemetry/log.ts";
 import { buildRegistry } from "../telemetry/metrics.ts";
+import { addEnrolmentGaps, addPresenceMetrics } from "../telemetry/presence-metrics.ts";
 import type { WorkerSettings } from "./messages.ts";
 import { Pods } from "./pods.ts";
+import { Presence } from "./presence.ts";
 import { defaultProxyCgroup } from "./uninstall.ts";
 import { WorkerPool } from "./worker-pool.ts";
 
@@ -32,7 +34,7 @@ export interface NodeOptions {
 
 /** Runs until SIGTERM or SIGINT has drained it; rejects when it cannot start. A second signal ends it at once. */
 export async function runNode({ configPath, version }: NodeOptions): Promise<void> {
-  const { node, snapshot, pods: localPods } = loadMeshFile(configPath);
+  const { node, snapshot, pods: localPods, plainNamespaces } = loadMeshFile(configPath);
   native.hardenProcess();
   const output = openLogOutput();
   const log = createLogger(node.logLevel, output);
@@ -42,7 +44,14 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
   const cgroup = enterProxyCgroup(proxyCgroup);
   cleanup.defer(() => cgroup.leave());
   const capture = cleanup.use(
-    Capture.start({ objectsPath: objectsPath(), podsCgroup: node.cgroups.pods, proxyCgroup, pins: node.pins }),
+    Capture.start({
+      objectsPath: objectsPath(),
+      podsCgroup: node.cgroups.pods,
+      proxyCgroup,
+      pins: node.pins,
+      unknownPods: node.unknownPods,
+      kubeletCgroup: node.cgroups.kubelet,
+    }),
   );
   logWhatWasLeft(capture, node.pins, log);
   const destinations = [...snapshot.workloads, ...snapshot.services].flatMap((each) => each.addresses);
@@ -63,7 +72,6 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
   cleanup.defer(() => workers.stop());
   workers.tell({ type: "snapshot", snapshot });
 
-  const pods = new Pods(capture, workers, log);
   let notReady = "starting";
   const registry = buildRegistry({
     counters: settings[0]!.counters,
@@ -74,6 +82,7 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
     podsEnrolled: () => pods.count,
     version,
   });
+  const pods = new Pods(capture, workers, log, addEnrolmentGaps(registry));
   const admin = await startAdmin({
     socket: node.admin.socket,
     address: node.admin.address,
@@ -83,16 +92,19 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
   cleanup.defer(() => admin.close());
 
   const stopSignal = nextStopSignal(() => capture.close());
-  let failed = 0;
-  for (const pod of localPods) if (!(await pods.enroll(pod))) failed++;
-  // A pod that could not be enrolled may be one of those that were left; whether it is strict is known, which it is is not.
-  capture.settle({ keepsStrict: failed > 0 });
+  const presence = cleanup.use(await Presence.start({ node, plainNamespaces, capture, pods, log }, localPods));
+  addPresenceMetrics(registry, presence.metrics);
+  const [failed, waiting] = (["refused", "waiting"] as const).map((state) => presence.localPods.count(state));
+  // A pod that is not enrolled may be one of those that were left; whether it is strict is known, which it is is not.
+  capture.settle({ keepsStrict: failed! + waiting! > 0 });
   notReady = "";
-  log.info({ node: node.name, pods: pods.count, failed, workers: workers.size, version: snapshot.version }, "ready");
+  const counts = { pods: pods.count, failed, waiting };
+  log.info({ node: node.name, ...counts, workers: workers.size, version: snapshot.version }, "ready");
 
   const signal = await stopSignal;
   notReady = "draining";
   log.info({ signal, timeoutSeconds: node.drainTimeoutMs / 1000 }, "draining");
+  await presence[Symbol.asyncDispose]();
   await pods.withdrawAll();
   await drainStreams(workers, node.drainTimeoutMs, () => log.warn("drain time is over; open connections are reset"));
   await cleanup.disposeAsync();

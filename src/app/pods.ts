@@ -7,6 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { LocalPod } from "../discovery/node-config.ts";
 import type { Capture, PreparedPod } from "../kernel/capture.ts";
 import type { Logger } from "../telemetry/log.ts";
+import type { EnrolmentGaps } from "../telemetry/presence-metrics.ts";
 import type { WorkerPool } from "./worker-pool.ts";
 
 /** A connection that the hooks diverted before they were disarmed reaches the accept queue within this: it never leaves the machine. */
@@ -16,13 +17,15 @@ export class Pods {
   readonly #capture: Capture;
   readonly #workers: WorkerPool;
   readonly #log: Logger;
+  readonly #gaps: EnrolmentGaps;
   readonly #enrolled: Map<string, PreparedPod>;
   #nextListener: number;
 
-  constructor(capture: Capture, workers: WorkerPool, log: Logger) {
+  constructor(capture: Capture, workers: WorkerPool, log: Logger, gaps: EnrolmentGaps) {
     this.#capture = capture;
     this.#workers = workers;
     this.#log = log;
+    this.#gaps = gaps;
     this.#enrolled = new Map();
     this.#nextListener = 1;
   }
@@ -42,9 +45,11 @@ export class Pods {
         listeners: prepared.listeners.map(({ direction, fd }) => ({ id: this.#nextListener++, direction, fd })),
         originalDestinationMap: this.#capture.originalDestinationMap,
       });
-      this.#capture.arm(prepared);
+      const gapSeconds = this.#capture.arm(prepared);
+      if (gapSeconds !== undefined) this.#gaps.observe(gapSeconds);
     } catch (err) {
-      this.#log.error({ pod: pod.name, netns: pod.netnsPath, err }, "pod not enrolled; its traffic passes unproxied");
+      const traffic = this.#capture.rules.deniesUnknown ? "is denied" : "passes unproxied";
+      this.#log.error({ pod: pod.name, netns: pod.netnsPath, err }, `pod not enrolled; its traffic ${traffic}`);
       if (prepared !== undefined) await this.#retire(prepared);
       return false;
     }
@@ -62,9 +67,18 @@ export class Pods {
     await Promise.all(pods.map((pod) => this.#retire(pod)));
   }
 
+  /** Of a pod whose namespace is gone for everybody else: whatever of it is open here is reset. */
+  async withdrawGone(name: string): Promise<void> {
+    const pod = this.#enrolled.get(name);
+    if (pod === undefined) return;
+    this.#enrolled.delete(name);
+    this.#capture.disarm(pod);
+    await this.#retire(pod, { resetsStreams: true });
+  }
+
   /** Of a pod that is captured no more. */
-  async #retire(pod: PreparedPod): Promise<void> {
-    await this.#workers.removePod(pod.id);
+  async #retire(pod: PreparedPod, { resetsStreams = false } = {}): Promise<void> {
+    await this.#workers.removePod(pod.id, resetsStreams);
     this.#capture.release(pod);
   }
 }

@@ -46,8 +46,9 @@ export class WorkerPool {
     await this.#answered(`podAdded ${message.pod.id}`);
   }
 
-  async removePod(podId: number): Promise<void> {
-    this.tell({ type: "removePod", podId });
+  /** `resetsStreams`: those that are open; otherwise they go on. */
+  async removePod(podId: number, resetsStreams: boolean): Promise<void> {
+    this.tell({ type: "removePod", podId, resetsStreams });
     await this.#answered(`podRemoved ${podId}`);
   }
 

@@ -34,7 +34,7 @@ port.on("message", (message: ToWorker) => {
       post({ type: "podAdded", podId: message.pod.id });
       break;
     case "removePod":
-      proxy.removePod(message.podId, () => post({ type: "podRemoved", podId: message.podId }));
+      proxy.removePod(message.podId, message.resetsStreams, () => post({ type: "podRemoved", podId: message.podId }));
       break;
     case "drain":
       proxy.whenIdle(() => post({ type: "drained" }));

@@ -164,6 +164,8 @@ export function wholeNumber(min: number, max: number) {
   );
 }
 
+export const yesOrNo = field("true or false", (input) => (typeof input === "boolean" ? input : undefined));
+
 export const port = wholeNumber(1, 65535);
 
 export const portRange = field('a port such as 5432 or a range such as "8000-8100"', (input) => {

@@ -13,8 +13,10 @@ import { YamlSource } from "./yaml-source.ts";
 export interface LoadedMesh {
   readonly node: NodeConfig;
   readonly snapshot: MeshSnapshot;
-  /** The workloads of this node that have a netns. */
+  /** The workloads of this node that have a netns and are to be enrolled. */
   readonly pods: readonly LocalPod[];
+  /** Paths of this node's namespaces that are known not to be enrolled. */
+  readonly plainNamespaces: readonly string[];
 }
 
 /** Throws a ConfigError that lists all problems of the file, or CONFIG_UNREADABLE. */
@@ -69,8 +71,12 @@ function build({ node, workloads, services }: MeshDocument, version: number): Lo
         endpoints: it.endpoints.map((reference) => indexOf.get(resolveLabel(reference, it.namespace))!),
       })),
     },
+    plainNamespaces: [
+      ...node.plainNamespaces,
+      ...workloads.flatMap((it) => (it.node === node.name && !it.enroll ? (it.netns ?? []) : [])),
+    ],
     pods: workloads.flatMap((it, workload) => {
-      if (it.netns === undefined || it.node !== node.name) return [];
+      if (it.netns === undefined || it.node !== node.name || !it.enroll) return [];
       const { outbound, inbound } = it.capture;
       return [
         {
@@ -82,6 +88,8 @@ function build({ node, workloads, services }: MeshDocument, version: number): Lo
           inboundOptOuts: inbound.optOut,
           outboundStrict: outbound.whenProxyDown === "deny",
           inboundStrict: inbound.whenProxyDown === "deny",
+          probePorts: it.probePorts,
+          cgroupPath: it.cgroup,
         },
       ];
     }),

@@ -20,12 +20,14 @@ import {
   someOf,
   wholeNumber,
   workloadReference,
+  yesOrNo,
 } from "./fields.ts";
 import type { NodeConfig, OptOut } from "./node-config.ts";
 
 /** Rules per pod, and pod CIDRs, that fit into the BPF maps. */
 const maxOptOutRules = 16;
 const maxPodCidrs = 16;
+const maxProbePorts = 4;
 
 /** Names have dots but no underscores. */
 function defaultPins(nodeName: string): string {
@@ -42,6 +44,7 @@ const node = v.pipe(
     cgroups: record({
       pods: absolutePath("/sys/fs/cgroup/kubepods.slice"),
       proxy: v.optional(absolutePath("/sys/fs/cgroup/culvert")),
+      kubelet: v.optional(absolutePath("/sys/fs/cgroup/system.slice/kubelet.service")),
     }),
     workers: v.optional(wholeNumber(1, 64)),
     podCidrs: v.optional(
@@ -53,6 +56,8 @@ const node = v.pipe(
     connectTimeoutSeconds: v.optional(seconds(0.1, 300), 5),
     log: v.optional(record({ level: v.optional(oneOf("debug", "info", "warn", "error"), "info") }), {}),
     pins: v.optional(pinsPath),
+    unknownPods: v.optional(oneOf("pass", "deny"), "pass"),
+    plainNamespaces: v.optional(list(absolutePath("/run/netns/builder"), "paths of network namespaces"), []),
   }),
   v.forward(
     v.check(
@@ -64,7 +69,9 @@ const node = v.pipe(
   v.transform(
     (it): NodeConfig => ({
       name: it.name,
-      cgroups: { pods: it.cgroups.pods, proxy: it.cgroups.proxy },
+      cgroups: { pods: it.cgroups.pods, proxy: it.cgroups.proxy, kubelet: it.cgroups.kubelet },
+      unknownPods: it.unknownPods,
+      plainNamespaces: it.plainNamespaces,
       workers: it.workers,
       podCidrs: it.podCidrs,
       admin: { socket: it.admin.socket ?? defaultSocket(it.name), address: it.admin.address },
@@ -111,6 +118,12 @@ const workload = record({
   node: name("a"),
   addresses: someOf(address, "the pod's IP addresses"),
   netns: v.optional(absolutePath("/run/netns/web-1")),
+  enroll: v.optional(yesOrNo, true),
+  cgroup: v.optional(absolutePath("/sys/fs/cgroup/kubepods.slice/pod-web-1")),
+  probePorts: v.optional(
+    v.pipe(list(port, "ports"), v.maxLength(maxProbePorts, `has more than ${maxProbePorts} ports`)),
+    [],
+  ),
   capture: v.optional(capture, {}),
 });
 

@@ -9,7 +9,13 @@ export interface NodeConfig {
     readonly pods: string;
     /** undefined: the default, `culvert-<name>` in the root of cgroup v2. */
     readonly proxy: string | undefined;
+    /** Of whoever probes the pods of this node; its connections to them are not captured. */
+    readonly kubelet: string | undefined;
   };
+  /** What namespaces may do that are neither an enrolled pod's nor known to be outside the mesh. */
+  readonly unknownPods: "pass" | "deny";
+  /** Paths of namespaces that are known to be outside the mesh. */
+  readonly plainNamespaces: readonly string[];
   /** undefined: the default, min(4, CPUs). */
   readonly workers: number | undefined;
   /** Host bits are clear. At most 16: what fits into the BPF map. */
@@ -46,4 +52,8 @@ export interface LocalPod {
   /** Whether connections that the proxy cannot take fail instead of passing unproxied. */
   readonly outboundStrict: boolean;
   readonly inboundStrict: boolean;
+  /** Probed by this node on these ports. */
+  readonly probePorts: readonly number[];
+  /** The pod counts as gone when this directory is. */
+  readonly cgroupPath: string | undefined;
 }

@@ -6,6 +6,7 @@ import type { Reactor } from "../runtime/reactor.ts";
 import type { WorkerCounters } from "../telemetry/counters.ts";
 
 export interface OpenStream {
+  readonly pod: ProxiedPod;
   /** Ends it now, both ways by RST. */
   abort(): void;
 }

@@ -6,7 +6,7 @@ import type { MeshSnapshot } from "../mesh/snapshot.ts";
 import type { Fd } from "../runtime/native.ts";
 import type { Reactor } from "../runtime/reactor.ts";
 import type { Direction, WorkerCounters } from "../telemetry/counters.ts";
-import type { ProxiedPod, ProxyContext } from "./context.ts";
+import type { OpenStream, ProxiedPod, ProxyContext } from "./context.ts";
 import { Inbound } from "./inbound.ts";
 import { Outbound } from "./outbound.ts";
 
@@ -59,14 +59,15 @@ export class WorkerProxy {
 
   /**
    * Serves what waits in the pod's accept queues, then accepts no more. `onRemoved`: the listeners and the namespace's
-   * descriptor are not used any more. Open streams go on.
+   * descriptor are not used any more. Open streams go on, or are reset.
    */
-  removePod(podId: number, onRemoved: () => void): void {
+  removePod(podId: number, resetsStreams: boolean, onRemoved: () => void): void {
     const entry = this.#pods.get(podId);
     this.#pods.delete(podId);
     const { reactor } = this.#context;
     for (const listener of entry?.listeners ?? []) reactor.unlisten(listener.id);
     reactor.setTimer(oneTurnMs, () => {
+      if (resetsStreams) this.#abort((stream) => stream.pod.id === podId);
       if (entry !== undefined) reactor.forgetNetns(entry.pod.netns);
       onRemoved();
     });
@@ -84,7 +85,11 @@ export class WorkerProxy {
 
   /** Resets what is open. */
   abortStreams(): void {
-    for (const stream of this.#context.streams) stream.abort();
+    this.#abort(() => true);
+  }
+
+  #abort(which: (stream: OpenStream) => boolean): void {
+    for (const stream of this.#context.streams) if (which(stream)) stream.abort();
     this.#context.reactor.flush();
   }
 }

@@ -93,7 +93,7 @@ export function buildRegistry(sources: MetricSources): Registry {
 }
 
 /** A metric whose values are `rows()` at scrape time; a series that is no longer among them is gone. */
-function addMetric(
+export function addMetric(
   registry: Registry,
   kind: "counter" | "gauge",
   name: string,

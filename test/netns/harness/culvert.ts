@@ -3,6 +3,7 @@
 import { request } from "node:http";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
+import type { Host } from "./host.ts";
 import { Journal } from "./journal.ts";
 import { Metrics } from "./metrics.ts";
 import { type Exit, type Placement, RunningProcess } from "./running-process.ts";
@@ -14,6 +15,11 @@ export interface CulvertOptions {
   readonly podCidrs?: readonly string[];
   readonly drainTimeoutSeconds?: number;
   readonly connectTimeoutSeconds?: number;
+  /** Whose probes are exempt. */
+  readonly kubelet?: Host;
+  readonly unknownPods?: "pass" | "deny";
+  /** Besides the declared pods, as mesh.yaml has them. */
+  readonly workloads?: readonly object[];
   readonly env?: Readonly<Record<string, string>>;
 }
 

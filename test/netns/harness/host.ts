@@ -28,7 +28,9 @@ export class Host {
   readonly name: string;
   readonly addresses: Addresses;
   readonly cgroup: string;
-  readonly #site: Site;
+  /** Not built yet, although declared. */
+  isHeldBack = false;
+  protected readonly site: Site;
   readonly #declared: Application[] = [];
   #namespace: Namespace | undefined;
 
@@ -36,7 +38,7 @@ export class Host {
     this.name = name;
     this.addresses = addresses;
     this.cgroup = cgroup;
-    this.#site = site;
+    this.site = site;
   }
 
   get ipv4(): string {
@@ -72,7 +74,7 @@ export class Host {
   async startApplications(): Promise<void> {
     await Promise.all(
       this.#declared.splice(0).map(async (application) => {
-        const directory = this.#site.makeDirectory(this.name);
+        const directory = this.site.makeDirectory(this.name);
         const running = this.#spawn(application.name, await application.command(this, directory));
         await this.untilListening(running, application.ports);
       }),
@@ -101,7 +103,7 @@ export class Host {
 
   /** Starts a program and returns at once. */
   async start(command: string, ...args: string[]): Promise<RunningProcess> {
-    await this.#site.up();
+    await this.site.up();
     return this.#spawn(command, [command, ...args]);
   }
 

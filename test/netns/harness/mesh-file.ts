@@ -25,7 +25,8 @@ function document({ node, cgroups, socket, pins, pods, services, options }: Mesh
   return {
     node: {
       name: node,
-      cgroups,
+      cgroups: { ...cgroups, ...(options.kubelet && { kubelet: options.kubelet.cgroup }) },
+      ...(options.unknownPods && { unknownPods: options.unknownPods }),
       workers: options.workers ?? 2,
       admin: { socket },
       pins,
@@ -33,19 +34,30 @@ function document({ node, cgroups, socket, pins, pods, services, options }: Mesh
       ...(options.drainTimeoutSeconds && { drainTimeoutSeconds: options.drainTimeoutSeconds }),
       ...(options.connectTimeoutSeconds && { connectTimeoutSeconds: options.connectTimeoutSeconds }),
     },
-    workloads: pods.map((pod) => ({
-      name: pod.name,
-      node,
-      addresses: [pod.addresses.ipv4, pod.addresses.ipv6].filter((address) => address !== undefined),
-      ...(pod.options.enrolled !== false && { netns: pod.namespace.path }),
-      ...capture(pod.options),
-    })),
+    workloads: [
+      ...(options.workloads ?? []),
+      ...pods.map((pod) => ({
+        name: pod.name,
+        node,
+        addresses: [pod.addresses.ipv4, pod.addresses.ipv6].filter((address) => address !== undefined),
+        ...presence(pod),
+        ...capture(pod.options),
+      })),
+    ],
     services: [...services.values()].map((service) => ({
       name: service.name,
       addresses: [service.addressOf(4), service.addressOf(6)].filter((address) => address !== undefined),
       ports: [{ port: service.port, targetPort: service.targetPort }],
       endpoints: service.endpoints.map((pod) => pod.name),
     })),
+  };
+}
+
+function presence({ netnsPath, options: { enrolled, probePorts } }: Pod): object {
+  return {
+    ...(enrolled !== "unknown" && { netns: netnsPath }),
+    ...(enrolled === false && { enroll: false }),
+    ...(probePorts && { probePorts }),
   };
 }
 

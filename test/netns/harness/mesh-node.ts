@@ -27,6 +27,7 @@ export class MeshNode {
   readonly #services: ReadonlyMap<string, Service>;
   readonly #pods: Network;
   readonly #outside: Network;
+  readonly #processes: Host[] = [];
   readonly #started: Culvert[] = [];
   #namespace: Namespace | undefined;
   #links = 0;
@@ -66,6 +67,18 @@ export class MeshNode {
     const cgroup = this.#directory.makeCgroup("outside", name);
     const host = new Host(name, nextAddresses(this.#outside, [4, 6]), cgroup, this.#site);
     this.#outside.hosts.push(host);
+    return host;
+  }
+
+  /** Programs of the node itself, in its own namespace and in a cgroup of that name. */
+  process(name: string): Host {
+    const declared = this.#processes.find((host) => host.name === name);
+    if (declared !== undefined) return declared;
+    const { ipv4Prefix, ipv6Prefix } = this.#pods;
+    const addresses = { ipv4: `${ipv4Prefix}1`, ipv6: `${ipv6Prefix}1` };
+    const host = new Host(name, addresses, this.#directory.makeCgroup(this.name, "host", name), this.#site);
+    if (this.#namespace !== undefined) host.build(this.#namespace);
+    this.#processes.push(host);
     return host;
   }
 
@@ -139,6 +152,7 @@ export class MeshNode {
     if (this.#namespace === undefined) {
       this.#namespace = await Namespace.create(this.name, holders, { forwards: true });
       await this.#namespace.configure([this.#pods, this.#outside].flatMap(bridgeLines));
+      for (const host of this.#processes) host.build(this.#namespace);
     }
     const node = this.#namespace;
     const links: string[] = [];
@@ -146,7 +160,7 @@ export class MeshNode {
     await Promise.all(
       [this.#pods, this.#outside].flatMap((network) =>
         network.hosts
-          .filter((host) => !host.isBuilt)
+          .filter((host) => !host.isBuilt && !host.isHeldBack)
           .map(async (host) => {
             host.build(await Namespace.create(host.name, holders, { forwards: false }));
             const port = `v${this.#links++}`;
@@ -181,7 +195,8 @@ export class MeshNode {
   }
 
   async startApplications(): Promise<void> {
-    await Promise.all([...this.#pods.hosts, ...this.#outside.hosts].map((host) => host.startApplications()));
+    const hosts = [...this.#pods.hosts, ...this.#outside.hosts, ...this.#processes].filter((host) => host.isBuilt);
+    await Promise.all(hosts.map((host) => host.startApplications()));
   }
 }
 

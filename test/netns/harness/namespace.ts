@@ -48,6 +48,12 @@ export class Namespace {
     return this.#holder.pid;
   }
 
+  /** Ends the process that holds it: nothing of it has a path any more. */
+  async end(): Promise<void> {
+    this.#holder.endInput();
+    await this.#holder.exited;
+  }
+
   /** Executes `ip` command lines in the namespace; the first that fails ends it. */
   async configure(lines: readonly string[]): Promise<void> {
     if (lines.length === 0) return;

@@ -1,5 +1,7 @@
 // A pod: a host with a record in mesh.yaml. Enrolled unless said otherwise.
 
+import { symlinkSync } from "node:fs";
+import { join } from "node:path";
 import { type Addresses, Host, type Site } from "./host.ts";
 
 export interface OptOut {
@@ -10,8 +12,11 @@ export interface OptOut {
 export interface PodOptions {
   /** Default: both. */
   readonly families?: readonly (4 | 6)[];
-  /** Default true. Otherwise the mesh knows the pod's addresses but does not capture its traffic. */
-  readonly enrolled?: boolean;
+  /** Default true. Otherwise the mesh knows the pod's addresses but does not capture its traffic; nor, if "unknown", its namespace. */
+  readonly enrolled?: boolean | "unknown";
+  /** Its namespace is made by `make`, and has its path from `announce` on. */
+  readonly isLate?: boolean;
+  readonly probePorts?: readonly number[];
   readonly outboundOptOut?: readonly OptOut[];
   readonly inboundOptOut?: readonly OptOut[];
   /** `whenProxyDown` of both directions. Default: pass. */
@@ -20,9 +25,28 @@ export interface PodOptions {
 
 export class Pod extends Host {
   readonly options: PodOptions;
+  readonly #latePath: string | undefined;
 
   constructor(name: string, addresses: Addresses, cgroup: string, site: Site, options: PodOptions) {
     super(name, addresses, cgroup, site);
     this.options = options;
+    this.isHeldBack = options.isLate ?? false;
+    this.#latePath = options.isLate ? join(site.makeDirectory("netns"), name) : undefined;
+  }
+
+  /** As mesh.yaml has it. */
+  get netnsPath(): string {
+    return this.#latePath ?? this.namespace.path;
+  }
+
+  /** Makes the namespace of a late pod. */
+  async make(): Promise<void> {
+    this.isHeldBack = false;
+    await this.site.up();
+  }
+
+  /** Makes the path of a late pod's namespace. */
+  announce(): void {
+    symlinkSync(this.namespace.path, this.netnsPath);
   }
 }

@@ -55,7 +55,9 @@ describe("mesh.yaml", () => {
       { ...node, podCidrs: node.podCidrs.map(formatCidr) },
       {
         name: "a",
-        cgroups: { pods: "/sys/fs/cgroup/x/pods", proxy: "/sys/fs/cgroup/x/proxy" },
+        cgroups: { pods: "/sys/fs/cgroup/x/pods", proxy: "/sys/fs/cgroup/x/proxy", kubelet: undefined },
+        unknownPods: "pass",
+        plainNamespaces: [],
         workers: 2,
         podCidrs: ["10.244.0.0/16", "fd00::/64"],
         admin: { socket: "/run/culvert/other.sock", address: { host: "::1", port: 9901 } },
@@ -71,7 +73,9 @@ describe("mesh.yaml", () => {
     const { node, snapshot, pods } = parseMesh(least, "mesh.yaml");
     assert.deepEqual(node, {
       name: "a",
-      cgroups: { pods: "/sys/fs/cgroup/pods", proxy: undefined },
+      cgroups: { pods: "/sys/fs/cgroup/pods", proxy: undefined, kubelet: undefined },
+      unknownPods: "pass",
+      plainNamespaces: [],
       workers: undefined,
       podCidrs: [],
       admin: { socket: "/run/culvert/a.sock", address: undefined },

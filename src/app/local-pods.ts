@@ -1,0 +1,74 @@
+// This node's workloads whose namespace is known by path. Each is enrolled when its namespace is there, at the start or
+// later; when it is gone, all that Culvert holds of it is given back: what is open in it is reset, as nobody is there to
+// read, and nothing pins the namespace any more.
+
+import type { LocalPod } from "../discovery/node-config.ts";
+import type { NamespaceWatches } from "../kernel/namespace-watches.ts";
+import type { Logger } from "../telemetry/log.ts";
+import type { Pods } from "./pods.ts";
+
+type State = "waiting" | "enrolled" | "refused";
+
+interface Entry {
+  state: State;
+  remove(): Promise<void>;
+}
+
+export class LocalPods {
+  readonly #pods: Pods;
+  readonly #namespaces: NamespaceWatches;
+  readonly #log: Logger;
+  readonly #entries: Map<string, Entry>;
+  #gone: number;
+
+  constructor(pods: Pods, namespaces: NamespaceWatches, log: Logger) {
+    this.#pods = pods;
+    this.#namespaces = namespaces;
+    this.#log = log;
+    this.#entries = new Map();
+    this.#gone = 0;
+  }
+
+  /** Resolves when the pod is enrolled or refused, or is known not to be there yet. */
+  async add(pod: LocalPod): Promise<void> {
+    const entry: Entry = { state: "waiting", remove: async () => {} };
+    this.#entries.set(pod.name, entry);
+    const { settled, remove } = this.#namespaces.add(
+      pod.netnsPath,
+      {
+        appeared: async () => {
+          entry.state = (await this.#pods.enroll(pod)) ? "enrolled" : "refused";
+        },
+        gone: async () => {
+          const wasEnrolled = entry.state === "enrolled";
+          entry.state = "waiting";
+          if (!wasEnrolled) return;
+          await this.#pods.withdrawGone(pod.name);
+          this.#gone++;
+          this.#log.info({ pod: pod.name, netns: pod.netnsPath }, "pod is gone; withdrawn");
+        },
+      },
+      pod.cgroupPath,
+    );
+    entry.remove = remove;
+    await settled;
+    if (entry.state === "waiting") {
+      this.#log.info({ pod: pod.name, netns: pod.netnsPath }, "pod is not there yet; enrolled when it is");
+    }
+  }
+
+  /** Looks for no pod any more; those that are enrolled stay so. Resolves when what was under way is through. */
+  async stop(): Promise<void> {
+    await Promise.all([...this.#entries.values()].map(({ remove }) => remove()));
+  }
+
+  /** How many are in that state. */
+  count(wanted: State): number {
+    return [...this.#entries.values()].filter(({ state }) => state === wanted).length;
+  }
+
+  /** How many were withdrawn because they were gone. */
+  get gone(): number {
+    return this.#gone;
+  }
+}

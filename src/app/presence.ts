@@ -1,0 +1,93 @@
+// What comes and goes on this node while Culvert runs, and what is done about it: pods, namespaces outside the mesh,
+// namespaces that nothing is known of, the kubelet's cgroup, the node's own addresses.
+
+import type { LocalPod, NodeConfig } from "../discovery/node-config.ts";
+import type { Capture } from "../kernel/capture.ts";
+import { NamespaceWatches } from "../kernel/namespace-watches.ts";
+import { NodeAddresses } from "../kernel/node-addresses.ts";
+import { PathWatches } from "../kernel/path-watches.ts";
+import type { NetnsCookie } from "../runtime/native.ts";
+import type { Logger } from "../telemetry/log.ts";
+import type { PresenceSources } from "../telemetry/presence-metrics.ts";
+import { KubeletWatch } from "./kubelet-watch.ts";
+import { LocalPods } from "./local-pods.ts";
+import type { Pods } from "./pods.ts";
+import { UnknownPods } from "./unknown-pods.ts";
+
+export interface PresenceOptions {
+  readonly node: NodeConfig;
+  /** Paths of namespaces that the mesh has no part in. */
+  readonly plainNamespaces: readonly string[];
+  readonly capture: Capture;
+  readonly pods: Pods;
+  readonly log: Logger;
+}
+
+export class Presence implements AsyncDisposable {
+  readonly localPods: LocalPods;
+  readonly #capture: Capture;
+  readonly #log: Logger;
+  readonly #namespaces: NamespaceWatches;
+  readonly #unknown: UnknownPods;
+  readonly #watches: DisposableStack;
+
+  private constructor({ node, capture, pods, log }: PresenceOptions) {
+    this.#capture = capture;
+    this.#log = log;
+    this.#watches = new DisposableStack();
+    const paths = this.#watches.use(
+      new PathWatches((err) => log.warn({ err }, "not all paths can be watched; they are looked at once a second")),
+    );
+    this.#namespaces = this.#watches.use(new NamespaceWatches(paths));
+    this.localPods = new LocalPods(pods, this.#namespaces, log);
+    this.#unknown = this.#watches.use(new UnknownPods(node.cgroups.pods, this.#namespaces, log));
+    if (capture.probeExemption !== undefined) {
+      this.#watches.use(new KubeletWatch(capture.probeExemption, paths, log));
+    }
+    const addresses = this.#watches.use(NodeAddresses.watch((current) => capture.rules.setAddresses(current)));
+    capture.rules.setAddresses(addresses.current);
+  }
+
+  /** Resolves when every namespace that is there is dealt with. */
+  static async start(options: PresenceOptions, localPods: readonly LocalPod[]): Promise<Presence> {
+    const presence = new Presence(options);
+    await Promise.all(options.plainNamespaces.map((path) => presence.#addPlain(path)));
+    await Promise.all(localPods.map((pod) => presence.localPods.add(pod)));
+    return presence;
+  }
+
+  async #addPlain(path: string): Promise<void> {
+    let cookie: NetnsCookie | undefined;
+    const { rules } = this.#capture;
+    const { settled } = this.#namespaces.add(path, {
+      appeared: async () => {
+        try {
+          cookie = this.#capture.cookieAt(path);
+          rules.addPlain(cookie);
+        } catch (err) {
+          this.#log.warn({ netns: path, err }, "a namespace outside the mesh cannot be told from unknown ones");
+        }
+      },
+      gone: async () => {
+        if (cookie !== undefined) rules.removePlain(cookie);
+        cookie = undefined;
+      },
+    });
+    await settled;
+  }
+
+  get metrics(): PresenceSources {
+    return {
+      podsWaiting: () => this.localPods.count("waiting"),
+      podsGone: () => this.localPods.gone,
+      unknownNamespaces: () => this.#unknown.count,
+      probeExemption: this.#capture.probeExemption,
+    };
+  }
+
+  /** From here on nothing is enrolled or withdrawn any more. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.localPods.stop();
+    this.#watches.dispose();
+  }
+}
