@@ -19,7 +19,11 @@ packages=(clang llvm libbpf-dev g++ make python3 iproute2 util-linux)
 case $purpose in
   check) packages+=(clang-format) ;;
   demo) packages+=(nginx-light redis-server redis-tools curl procps) ;;
-  test) packages+=(nginx-light libnginx-mod-stream haproxy redis-server redis-tools curl procps) ;;
+  test)
+    packages+=(nginx-light libnginx-mod-stream haproxy redis-server redis-tools curl procps openssl)
+    packages+=(openssh-server openssh-client exim4-daemon-light nghttp2-server)
+    packages+=(postgresql-15 postgresql-client-15 mariadb-server-core mariadb-client-core)
+    ;;
   bench) packages+=(nginx-light libnginx-mod-stream haproxy procps linux-perf) ;;
 esac
 

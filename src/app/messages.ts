@@ -15,6 +15,7 @@ export interface WorkerSettings {
   /** The worker's row of native statistics (runtime/layout.ts). */
   readonly stats: Float64Array;
   readonly connectTimeoutMs: number;
+  readonly detectTimeoutMs: number;
   readonly logsConnections: boolean;
   /** What the worker does when its first connection is accepted: throw, or never return to its loop. */
   readonly failsForTest: "throw" | "busy" | undefined;

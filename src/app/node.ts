@@ -157,6 +157,7 @@ function workerSettings(node: NodeConfig): WorkerSettings[] {
     counters,
     stats: new Float64Array(new SharedArrayBuffer(statCount * Float64Array.BYTES_PER_ELEMENT)),
     connectTimeoutMs: node.connectTimeoutMs,
+    detectTimeoutMs: node.detectTimeoutMs,
     logsConnections: node.logLevel === "debug" || node.logLevel === "info",
     failsForTest: isTest ? failureOf(String(worker)) : undefined,
   }));

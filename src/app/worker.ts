@@ -19,6 +19,7 @@ const proxy = new WorkerProxy({
   reactor,
   counters: new WorkerCounters(settings.counters, settings.worker),
   connectTimeoutMs: settings.connectTimeoutMs,
+  detectTimeoutMs: settings.detectTimeoutMs,
   random: Math.random,
   now: settings.failsForTest === undefined ? Date.now : failForTest,
   logConnection: settings.logsConnections ? (line) => log.add(line) : undefined,

@@ -2,6 +2,7 @@
 // places (names, addresses, references) is checked by mesh-references.ts.
 
 import * as v from "valibot";
+import { protocols } from "../mesh/protocol.ts";
 import {
   absolutePath,
   address,
@@ -54,6 +55,7 @@ const node = v.pipe(
     admin: v.optional(record({ socket: v.optional(socketPath), address: v.optional(socketAddress) }), {}),
     drainTimeoutSeconds: v.optional(seconds(0, 3600), 30),
     connectTimeoutSeconds: v.optional(seconds(0.1, 300), 5),
+    detectTimeoutSeconds: v.optional(seconds(0.1, 86_400), 10),
     log: v.optional(record({ level: v.optional(oneOf("debug", "info", "warn", "error"), "info") }), {}),
     pins: v.optional(pinsPath),
     unknownPods: v.optional(oneOf("pass", "deny"), "pass"),
@@ -77,6 +79,7 @@ const node = v.pipe(
       admin: { socket: it.admin.socket ?? defaultSocket(it.name), address: it.admin.address },
       drainTimeoutMs: it.drainTimeoutSeconds,
       connectTimeoutMs: it.connectTimeoutSeconds,
+      detectTimeoutMs: it.detectTimeoutSeconds,
       logLevel: it.log.level,
       pins: it.pins ?? defaultPins(it.name),
     }),
@@ -128,8 +131,8 @@ const workload = record({
 });
 
 const servicePort = v.pipe(
-  record({ port, targetPort: v.optional(port) }),
-  v.transform((it) => ({ port: it.port, targetPort: it.targetPort ?? it.port })),
+  record({ port, targetPort: v.optional(port), protocol: v.optional(oneOf(...protocols)) }),
+  v.transform((it) => ({ port: it.port, targetPort: it.targetPort ?? it.port, protocol: it.protocol })),
 );
 
 const service = record({

@@ -51,7 +51,7 @@ export class AddressTable<V extends object> {
   #slot(w0: number, w1: number, w2: number, w3: number, port: number): number {
     const keys = this.#keys;
     const values = this.#values;
-    let slot = hash(w0, w1, w2, w3, port) & this.#mask;
+    let slot = hashSocketAddress(w0, w1, w2, w3, port) & this.#mask;
     while (values[slot] !== undefined) {
       const key = slot * wordsPerSlot;
       // The last word differs most often, so it is compared first.
@@ -85,7 +85,7 @@ export class AddressTable<V extends object> {
 }
 
 /** Multiply and rotate per word, then murmur3's finaliser: pod addresses differ in their low bits only. */
-function hash(w0: number, w1: number, w2: number, w3: number, port: number): number {
+export function hashSocketAddress(w0: number, w1: number, w2: number, w3: number, port: number): number {
   let h = Math.imul(w3 ^ Math.imul(port, 0x9e3779b1), 0x85ebca6b);
   h = Math.imul((h ^ w2 ^ (h >>> 15)) | 0, 0xc2b2ae35);
   h = Math.imul((h ^ w1 ^ (h >>> 13)) | 0, 0x85ebca6b);

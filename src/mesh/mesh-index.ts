@@ -5,6 +5,7 @@
 
 import type { IpAddress, IpFamily } from "./address.ts";
 import { AddressTable } from "./address-table.ts";
+import type { Protocol } from "./protocol.ts";
 import { labelOf, type MeshSnapshot, type Service, type ServicePort, type Workload } from "./snapshot.ts";
 
 /** A workload's address:port. One object however many services it is behind: its load is theirs together. */
@@ -14,6 +15,8 @@ export interface Endpoint {
   readonly port: number;
   /** `namespace/name` of the workload. */
   readonly label: string;
+  /** Declared by all services that it is behind. */
+  readonly protocol: Protocol | undefined;
   /** Of this worker; whoever opens and closes connections counts them. */
   openConnections: number;
 }
@@ -21,9 +24,13 @@ export interface Endpoint {
 export interface ServiceTarget {
   /** `namespace/name:port` */
   readonly name: string;
+  /** Declared. */
+  readonly protocol: Protocol | undefined;
   /** Empty when the service has none: connections to it are refused, not passed on. */
   readonly endpoints: readonly Endpoint[];
 }
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 const anyPort = 0;
 
@@ -56,6 +63,11 @@ export class MeshIndex {
     return this.#workloads.get(w0, w1, w2, w3, anyPort);
   }
 
+  /** The endpoint at that address of a workload, if a service has it. */
+  endpointAt(w0: number, w1: number, w2: number, w3: number, port: number): Endpoint | undefined {
+    return this.#endpoints.get(w0, w1, w2, w3, port);
+  }
+
   #addService(
     service: Service,
     port: ServicePort,
@@ -66,8 +78,8 @@ export class MeshIndex {
     for (const address of service.addresses) {
       let target = targets.get(address.family);
       if (target === undefined) {
-        const endpoints = workloads.map((it) => this.#endpoint(it, address.family, port.targetPort, previous));
-        target = { name: `${labelOf(service)}:${port.port}`, endpoints };
+        const endpoints = workloads.map((it) => this.#endpoint(it, address.family, port, previous));
+        target = { name: `${labelOf(service)}:${port.port}`, protocol: port.protocol, endpoints };
         targets.set(address.family, target);
       }
       this.#services.set(address, port.port, target);
@@ -75,17 +87,27 @@ export class MeshIndex {
   }
 
   /** The workload's address in the family that was dialled, so that the application sees a peer of that family; else its first. */
-  #endpoint(workload: Workload, family: IpFamily, port: number, previous: MeshIndex | undefined): Endpoint {
+  #endpoint(
+    workload: Workload,
+    family: IpFamily,
+    { targetPort: port, protocol }: ServicePort,
+    previous: MeshIndex | undefined,
+  ): Endpoint {
     const address = workload.addresses.find((it) => it.family === family) ?? workload.addresses[0]!;
     const [w0, w1, w2, w3] = address.words;
-    const known = this.#endpoints.get(w0, w1, w2, w3, port);
-    if (known !== undefined) return known;
+    const known: Mutable<Endpoint> | undefined = this.#endpoints.get(w0, w1, w2, w3, port);
+    if (known !== undefined) {
+      if (known.protocol !== protocol) known.protocol = undefined;
+      return known;
+    }
     const label = labelOf(workload);
     const kept = previous === undefined ? undefined : previous.#endpoints.get(w0, w1, w2, w3, port);
-    let endpoint: { -readonly [K in keyof Endpoint]: Endpoint[K] } | undefined = kept;
+    let endpoint: Mutable<Endpoint> | undefined = kept;
     // The same address under another name is another workload: what is still open to the old one is not its load.
-    if (endpoint?.label === label) endpoint.workload = workload;
-    else endpoint = { workload, address, port, label, openConnections: 0 };
+    if (endpoint?.label === label) {
+      endpoint.workload = workload;
+      endpoint.protocol = protocol;
+    } else endpoint = { workload, address, port, label, protocol, openConnections: 0 };
     this.#endpoints.set(address, port, endpoint);
     return endpoint;
   }

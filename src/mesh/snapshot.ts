@@ -2,6 +2,7 @@
 // every worker indexes (mesh-index.ts). It survives postMessage: no class, function or reference cycle.
 
 import type { IpAddress } from "./address.ts";
+import type { Protocol } from "./protocol.ts";
 
 export interface Workload {
   readonly name: string;
@@ -15,6 +16,8 @@ export interface ServicePort {
   readonly port: number;
   /** The port on the workloads behind the service. */
   readonly targetPort: number;
+  /** Declared; undefined: found out by looking at the first bytes. */
+  readonly protocol?: Protocol | undefined;
 }
 
 export interface Service {

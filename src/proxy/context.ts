@@ -4,6 +4,7 @@ import type { MeshIndex } from "../mesh/mesh-index.ts";
 import type { Fd } from "../runtime/native.ts";
 import type { Reactor } from "../runtime/reactor.ts";
 import type { WorkerCounters } from "../telemetry/counters.ts";
+import type { Detection } from "./detection.ts";
 
 export interface OpenStream {
   readonly pod: ProxiedPod;
@@ -15,6 +16,7 @@ export interface ProxyContext {
   readonly reactor: Reactor;
   readonly counters: WorkerCounters;
   readonly connectTimeoutMs: number;
+  readonly detection: Detection;
   /** Numbers in [0, 1). */
   readonly random: () => number;
   /** Milliseconds since the epoch. */

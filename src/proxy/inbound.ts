@@ -16,6 +16,7 @@ export class Inbound implements Acceptor {
   }
 
   onAccepted(connection: Connection, accepted: Accepted): ConnectionHandler {
+    const { w0, w1, w2, w3, port } = accepted.local;
     const stream = new Stream(this.#context, "inbound", this.#pod, connection, accepted.peer, accepted.local);
     stream.connect({
       service: undefined,
@@ -24,6 +25,7 @@ export class Inbound implements Acceptor {
       destination: accepted.local,
       netns: this.#pod.netns,
       transport: "local",
+      protocol: this.#context.index.endpointAt(w0, w1, w2, w3, port)?.protocol,
     });
     return connection.handler;
   }

@@ -41,6 +41,7 @@ export class Outbound implements Acceptor {
         // From the client's namespace straight to the endpoint: one hop, and the server sees the pod's own address.
         netns: this.#pod.netns,
         transport: endpoint.workload.node === context.node ? "local" : "plain",
+        protocol: service.protocol,
       });
       return connection.handler;
     }
@@ -54,6 +55,7 @@ export class Outbound implements Acceptor {
       destination: original,
       netns: this.#pod.netns,
       transport: workload?.node === context.node ? "local" : "plain",
+      protocol: context.index.endpointAt(w0, w1, w2, w3, port)?.protocol,
     });
     return connection.handler;
   }

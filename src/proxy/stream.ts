@@ -10,13 +10,15 @@
 // FIN stays FIN: half-closed streams go on for as long as the applications want.
 
 import type { Endpoint } from "../mesh/mesh-index.ts";
+import type { Protocol } from "../mesh/protocol.ts";
 import type { Fd } from "../runtime/native.ts";
 import type { Connection, ConnectionHandler, SocketWords } from "../runtime/reactor.ts";
 import { type ConnectionRecord, formatConnectionLine } from "../telemetry/access-log.ts";
-import type { Direction, Flow, Result } from "../telemetry/counters.ts";
+import type { DecidedBy, Direction, Flow, ProtocolWord, Result } from "../telemetry/counters.ts";
 import { formatSocketWords } from "./address-text.ts";
 import { describeFailure, resultOfErrno } from "./connect-failure.ts";
 import type { ProxiedPod, ProxyContext } from "./context.ts";
+import type { Observation, ObservedStream } from "./detection.ts";
 
 /** How long a reset waits for a reader to take what was sent before it. The kernel drops what is still unread then, as without a proxy. */
 const resetLingerMs = 1_000;
@@ -31,6 +33,8 @@ export interface Route {
   readonly destination: SocketWords;
   readonly netns: Fd;
   readonly transport: ConnectionRecord["transport"];
+  /** Declared; undefined: to be detected. */
+  readonly protocol: Protocol | undefined;
 }
 
 class Leg implements ConnectionHandler {
@@ -54,7 +58,7 @@ class Leg implements ConnectionHandler {
   }
 
   onConnected(): void {
-    this.stream.wasConnected = true;
+    this.stream.onConnected();
     this.peer.connection!.resume();
   }
 
@@ -65,12 +69,15 @@ class Leg implements ConnectionHandler {
       return;
     }
     this.bytes += length;
-    this.stream.countBytes(this.flow, length);
+    const { stream } = this;
+    stream.countBytes(this.flow, length);
+    stream.observation?.onData(this.flow, connection.reactor.slab, offset, length);
     to.connection!.write(block, generation, offset, length, true);
   }
 
   onEnd(connection: Connection): void {
     this.ended = true;
+    if (this.flow === "sent") this.stream.observation?.onClientEnd();
     const to = this.peer;
     if (!to.ended) {
       to.connection!.shutdown();
@@ -94,7 +101,7 @@ class Leg implements ConnectionHandler {
   }
 }
 
-export class Stream {
+export class Stream implements ObservedStream {
   readonly direction: Direction;
   readonly pod: ProxiedPod;
   readonly source: SocketWords;
@@ -106,6 +113,12 @@ export class Stream {
   /** Whose RST or silence ended it. */
   endedBy: "client" | "server" | "proxy";
   wasConnected: boolean;
+  /** Of what both sides say, until that is known. It only looks: bytes go on at once. */
+  observation: Observation | undefined;
+  #protocol: ProtocolWord;
+  /** Undefined: the protocol is not known yet. */
+  #protocolBy: DecidedBy | undefined;
+  #serverName: string | undefined;
   #service: string | undefined;
   readonly #context: ProxyContext;
   readonly #downstream: Leg;
@@ -130,6 +143,10 @@ export class Stream {
     this.errno = 0;
     this.endedBy = "proxy";
     this.wasConnected = false;
+    this.observation = undefined;
+    this.#protocol = "unknown";
+    this.#protocolBy = undefined;
+    this.#serverName = undefined;
     this.#service = undefined;
     this.#downstream = new Leg(this, "sent");
     this.#upstream = new Leg(this, "received");
@@ -179,6 +196,21 @@ export class Stream {
     this.#upstream.connection?.reset();
   }
 
+  /** Upstream is there. */
+  onConnected(): void {
+    this.wasConnected = true;
+    const declared = this.route?.protocol;
+    if (declared === undefined) this.#context.detection.observe(this, this.original);
+    else this.onProtocol(declared, "declared", undefined);
+  }
+
+  onProtocol(protocol: ProtocolWord, by: DecidedBy, serverName: string | undefined): void {
+    this.#protocol = protocol;
+    this.#protocolBy = by;
+    this.#serverName = serverName;
+    this.#context.counters.protocol(this.direction, protocol, by);
+  }
+
   countBytes(flow: Flow, count: number): void {
     this.#context.counters.bytes(this.direction, flow, count);
   }
@@ -203,6 +235,8 @@ export class Stream {
     if (this.route?.endpoint !== undefined && this.#upstream.connection !== undefined) {
       this.route.endpoint.openConnections--;
     }
+    this.observation?.onClosed();
+    if (this.#protocolBy === undefined) this.onProtocol("unknown", "ended", undefined);
     context.counters.closed(this.direction, this.result);
     context.streams.delete(this);
     if (context.logConnection !== undefined) context.logConnection(formatConnectionLine(this.#record()));
@@ -220,6 +254,9 @@ export class Stream {
       service: this.#service,
       endpoint: route?.label === undefined ? endpoint : `${route.label} ${endpoint}`,
       transport: route?.transport ?? "plain",
+      protocol: this.#protocol,
+      protocolBy: this.#protocolBy ?? "ended",
+      sni: this.#serverName,
       bytesSent: this.#downstream.bytes,
       bytesReceived: this.#upstream.bytes,
       durationMs: this.#context.now() - this.startedMs,

@@ -7,6 +7,7 @@ import type { Fd } from "../runtime/native.ts";
 import type { Reactor } from "../runtime/reactor.ts";
 import type { Direction, WorkerCounters } from "../telemetry/counters.ts";
 import type { OpenStream, ProxiedPod, ProxyContext } from "./context.ts";
+import { Detection } from "./detection.ts";
 import { Inbound } from "./inbound.ts";
 import { Outbound } from "./outbound.ts";
 
@@ -14,6 +15,7 @@ export interface WorkerProxyOptions {
   readonly reactor: Reactor;
   readonly counters: WorkerCounters;
   readonly connectTimeoutMs: number;
+  readonly detectTimeoutMs: number;
   readonly random: () => number;
   readonly now: () => number;
   readonly logConnection: ((line: string) => void) | undefined;
@@ -36,7 +38,18 @@ export class WorkerProxy {
   readonly #pods: Map<number, { readonly pod: ProxiedPod; readonly listeners: readonly ProxyListener[] }>;
 
   constructor(options: WorkerProxyOptions) {
-    this.#context = { ...options, index: new MeshIndex(emptySnapshot), node: "", streams: new Set(), onIdle: () => {} };
+    this.#context = {
+      ...options,
+      detection: new Detection({
+        timers: options.reactor,
+        timeoutMs: options.detectTimeoutMs,
+        now: () => performance.now(),
+      }),
+      index: new MeshIndex(emptySnapshot),
+      node: "",
+      streams: new Set(),
+      onIdle: () => {},
+    };
     this.#pods = new Map();
   }
 

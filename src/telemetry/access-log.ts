@@ -1,7 +1,7 @@
 // Hot: runs per connection. One JSON line, at its end.
 // Built by hand: 1.3 µs of CPU against 1.5 of JSON.stringify; with Date's toISOString for every line either costs 1.2 more.
 
-import type { Direction, Result } from "./counters.ts";
+import type { DecidedBy, Direction, ProtocolWord, Result } from "./counters.ts";
 
 export interface ConnectionRecord {
   readonly direction: Direction;
@@ -17,6 +17,10 @@ export interface ConnectionRecord {
   readonly endpoint?: string | undefined;
   /** local: straight to a pod of this node. plain: over the network without encryption. */
   readonly transport: "local" | "plain";
+  readonly protocol: ProtocolWord;
+  readonly protocolBy: DecidedBy;
+  /** The host that the client's TLS asked for. */
+  readonly sni?: string | undefined;
   /** Client to server. */
   readonly bytesSent: number;
   /** Server to client. */
@@ -34,7 +38,9 @@ export function formatConnectionLine(record: ConnectionRecord, nowMs = Date.now(
   line += `,"pod":${JSON.stringify(pod)},"source":${JSON.stringify(source)},"destination":${JSON.stringify(destination)}`;
   if (service !== undefined) line += `,"service":${JSON.stringify(service)}`;
   if (endpoint !== undefined) line += `,"endpoint":${JSON.stringify(endpoint)}`;
-  line += `,"transport":"${transport}","bytesSent":${record.bytesSent},"bytesReceived":${record.bytesReceived}`;
+  line += `,"transport":"${transport}","protocol":"${record.protocol}","protocolBy":"${record.protocolBy}"`;
+  if (record.sni !== undefined) line += `,"sni":${JSON.stringify(record.sni)}`;
+  line += `,"bytesSent":${record.bytesSent},"bytesReceived":${record.bytesReceived}`;
   line += `,"durationMs":${record.durationMs},"result":"${result}"`;
   if (error !== undefined) line += `,"error":${JSON.stringify(error)}`;
   return `${line}}`;

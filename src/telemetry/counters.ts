@@ -3,7 +3,8 @@
 // main thread sums the rows at scrape time. Doubles count bytes exactly up to 2^53, and an aligned 8-byte store is never torn
 // on the machines Culvert runs on (x86-64, arm64).
 //
-//   row   | opened ×2 | closed ×2×results | bytes ×2×2 | padding to 128 bytes, so that workers share no cache line
+//   row   | opened ×2 | closed ×2×results | bytes ×2×2 | protocols ×2×decisions | padding to 128 bytes, so that
+//         workers share no cache line
 
 export const directions = ["outbound", "inbound"] as const;
 export type Direction = (typeof directions)[number];
@@ -26,11 +27,36 @@ export const results = [
 ] as const;
 export type Result = (typeof results)[number];
 
+/** What a connection speaks: what mesh.yaml can declare (mesh/protocol.ts), or unknown. Words of metrics and access log. */
+export type ProtocolWord = "http" | "http2" | "grpc" | "tls" | "opaque" | "unknown";
+
+/** How that was found out: every pair there is. Add, never rename. */
+export const protocolDecisions = [
+  ...decisions("declared", "http", "http2", "grpc", "tls", "opaque"), // by the service's port in mesh.yaml
+  ...decisions("detected", "http", "http2", "tls", "opaque"), // by the client's first bytes
+  ...decisions("server_first", "opaque"), // the server spoke before the client had said enough
+  ...decisions("learned", "http", "http2", "tls", "opaque"), // as earlier connections to that destination
+  ...decisions("timeout", "opaque"), // neither said enough within the detection time-out
+  ...decisions("ended", "unknown"), // the connection ended before
+] as const;
+export type DecidedBy = "declared" | "detected" | "server_first" | "learned" | "timeout" | "ended";
+
+function decisions<B extends DecidedBy, P extends ProtocolWord>(by: B, ...protocols: P[]) {
+  return protocols.map((protocol) => ({ protocol, by }));
+}
+
 const openedAt = 0;
 const closedAt = openedAt + directions.length;
 const bytesAt = closedAt + directions.length * results.length;
-const rowDoubles = Math.ceil((bytesAt + directions.length * flows.length) / 16) * 16;
+const protocolsAt = bytesAt + directions.length * flows.length;
+const rowDoubles = Math.ceil((protocolsAt + directions.length * protocolDecisions.length) / 16) * 16;
 const resultIndex = Object.fromEntries(results.map((result, i) => [result, i])) as Record<Result, number>;
+
+/** By `by`, then by protocol: where it stands in protocolDecisions. */
+const decisionIndex = new Map<string, Map<string, number>>();
+for (const [i, { protocol, by }] of protocolDecisions.entries()) {
+  decisionIndex.set(by, (decisionIndex.get(by) ?? new Map<string, number>()).set(protocol, i));
+}
 
 /** Rows for `workers` workers, all zero. */
 export function createCounters(workers: number): SharedArrayBuffer {
@@ -53,6 +79,12 @@ export class WorkerCounters {
     this.#row[closedAt + directionIndex(direction) * results.length + resultIndex[result]]! += 1;
   }
 
+  /** A pair of protocolDecisions. */
+  protocol(direction: Direction, protocol: ProtocolWord, by: DecidedBy): void {
+    const decision = decisionIndex.get(by)!.get(protocol)!;
+    this.#row[protocolsAt + directionIndex(direction) * protocolDecisions.length + decision]! += 1;
+  }
+
   bytes(direction: Direction, flow: Flow, count: number): void {
     this.#row[bytesAt + directionIndex(direction) * flows.length + (flow === "sent" ? 0 : 1)]! += count;
   }
@@ -64,6 +96,8 @@ export interface CounterTotals {
   /** Connections that were opened and are not closed; never negative. */
   readonly open: Readonly<Record<Direction, number>>;
   readonly bytes: Readonly<Record<Direction, Readonly<Record<Flow, number>>>>;
+  /** In the order of protocolDecisions. */
+  readonly protocols: Readonly<Record<Direction, readonly number[]>>;
 }
 
 /** All rows added up, while the workers go on counting. */
@@ -88,7 +122,11 @@ export function sumCounters(counters: SharedArrayBuffer, workers: number): Count
     return Math.max(sum[openedAt + d]! - closedSum, 0);
   });
   const bytes = perDirection((d) => ({ sent: sum[bytesAt + d * 2]!, received: sum[bytesAt + d * 2 + 1]! }));
-  return { opened, closed, open, bytes };
+  const protocols = perDirection((d) => {
+    const from = protocolsAt + d * protocolDecisions.length;
+    return [...sum.subarray(from, from + protocolDecisions.length)];
+  });
+  return { opened, closed, open, bytes, protocols };
 }
 
 function rowOf(counters: SharedArrayBuffer, worker: number): Float64Array {

@@ -2,7 +2,7 @@
 // costs nothing between scrapes.
 
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
-import { type CounterTotals, directions, flows, results, sumCounters } from "./counters.ts";
+import { type CounterTotals, directions, flows, protocolDecisions, results, sumCounters } from "./counters.ts";
 import { workerStats } from "./worker-stats.ts";
 
 export interface MetricSources {
@@ -65,6 +65,18 @@ export function buildRegistry(sources: MetricSources): Registry {
     ["direction", "flow"],
     traffic(({ bytes }) =>
       directions.flatMap((direction) => flows.map((flow): Row => [{ direction, flow }, bytes[direction][flow]])),
+    ),
+  );
+  addMetric(
+    registry,
+    "counter",
+    "culvert_connections_protocol_total",
+    "Captured connections by what they speak and how that was found out",
+    ["direction", "protocol", "by"],
+    traffic(({ protocols }) =>
+      directions.flatMap((direction) =>
+        protocolDecisions.map(({ protocol, by }, i): Row => [{ direction, protocol, by }, protocols[direction][i]!]),
+      ),
     ),
   );
   addMetric(registry, "counter", "culvert_capture_total", "Decisions of the BPF programs, by reason", ["reason"], () =>

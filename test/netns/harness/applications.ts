@@ -1,7 +1,9 @@
 // Real applications as pods run them. Each knows nothing of Culvert.
 
+import { execFile } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import type { Host } from "./host.ts";
 import { tool } from "./tools.ts";
 
@@ -14,14 +16,16 @@ export interface Application {
 }
 
 /** nginx: answers every request with `<host> <peer's address>:<peer's port> <own address>`. */
-export function nginx(options: { port?: number; listen?: readonly string[] } = {}): Application {
-  const { port = 80, listen = [`${port}`, `[::]:${port}`] } = options;
+export function nginx(options: { port?: number; listen?: readonly string[]; isTls?: boolean } = {}): Application {
+  const { port = 80, isTls = false } = options;
+  const { listen = [`${port}`, `[::]:${port}`].map((address) => (isTls ? `${address} ssl` : address)) } = options;
   return {
     name: "nginx",
     ports: [port],
-    command: (host, directory) => {
+    command: async (host, directory) => {
       const own = join(directory, `nginx-${port}`);
       mkdirSync(own);
+      if (isTls) await promisify(execFile)("openssl", selfSigned, { cwd: own });
       const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
       const lines = [
         "daemon off; master_process off; pid nginx.pid; error_log stderr warn;",
@@ -31,6 +35,7 @@ export function nginx(options: { port?: number; listen?: readonly string[] } = {
         ...temporary.map((name) => `  ${name}_temp_path ${name};`),
         "  server {",
         ...listen.map((address) => `    listen ${address};`),
+        ...(isTls ? ["    ssl_certificate cert.pem; ssl_certificate_key key.pem;"] : []),
         `    location / { return 200 "${host.name} $remote_addr:$remote_port $server_addr\\n"; }`,
         "  }",
         "}",
@@ -40,6 +45,11 @@ export function nginx(options: { port?: number; listen?: readonly string[] } = {
     },
   };
 }
+
+const selfSigned = [
+  ...["req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN=test"],
+  ...["-keyout", "key.pem", "-out", "cert.pem"],
+];
 
 export function redis(port = 6379): Application {
   const options = { port, bind: "* -::*", "protected-mode": "no", save: "", appendonly: "no", loglevel: "warning" };

@@ -15,6 +15,7 @@ export interface CulvertOptions {
   readonly podCidrs?: readonly string[];
   readonly drainTimeoutSeconds?: number;
   readonly connectTimeoutSeconds?: number;
+  readonly detectTimeoutSeconds?: number;
   /** Whose probes are exempt. */
   readonly kubelet?: Host;
   readonly unknownPods?: "pass" | "deny";
@@ -40,6 +41,9 @@ export interface ConnectionEvent extends LogEvent {
   readonly service?: string;
   readonly endpoint?: string;
   readonly transport: string;
+  readonly protocol: string;
+  readonly protocolBy: string;
+  readonly sni?: string;
   readonly bytesSent: number;
   readonly bytesReceived: number;
   readonly durationMs: number;

@@ -33,6 +33,7 @@ function document({ node, cgroups, socket, pins, pods, services, options }: Mesh
       ...(options.podCidrs && { podCidrs: options.podCidrs }),
       ...(options.drainTimeoutSeconds && { drainTimeoutSeconds: options.drainTimeoutSeconds }),
       ...(options.connectTimeoutSeconds && { connectTimeoutSeconds: options.connectTimeoutSeconds }),
+      ...(options.detectTimeoutSeconds && { detectTimeoutSeconds: options.detectTimeoutSeconds }),
     },
     workloads: [
       ...(options.workloads ?? []),
@@ -47,7 +48,9 @@ function document({ node, cgroups, socket, pins, pods, services, options }: Mesh
     services: [...services.values()].map((service) => ({
       name: service.name,
       addresses: [service.addressOf(4), service.addressOf(6)].filter((address) => address !== undefined),
-      ports: [{ port: service.port, targetPort: service.targetPort }],
+      ports: [
+        { port: service.port, targetPort: service.targetPort, ...(service.protocol && { protocol: service.protocol }) },
+      ],
       endpoints: service.endpoints.map((pod) => pod.name),
     })),
   };

@@ -6,6 +6,8 @@ export interface ServiceOptions {
   readonly port: number;
   /** Default: `port`. Without Culvert only `port` itself is reached. */
   readonly targetPort?: number;
+  /** What the port is declared to speak. Default: nothing is declared. */
+  readonly protocol?: string;
   /** The first one answers for the service where Culvert does not. */
   readonly endpoints: readonly Pod[];
   /** Default: the families that every endpoint has. */
@@ -16,6 +18,7 @@ export class Service {
   readonly name: string;
   readonly port: number;
   readonly targetPort: number;
+  readonly protocol: string | undefined;
   readonly endpoints: readonly Pod[];
   readonly #ipv4: string | undefined;
   readonly #ipv6: string | undefined;
@@ -24,6 +27,7 @@ export class Service {
     this.name = name;
     this.port = options.port;
     this.targetPort = options.targetPort ?? options.port;
+    this.protocol = options.protocol;
     this.endpoints = options.endpoints;
     const { families = [4, 6] } = options;
     const all = (family: 4 | 6) =>

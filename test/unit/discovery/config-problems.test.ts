@@ -177,6 +177,11 @@ const cases: Record<string, readonly Case[]> = {
       /"80" does not fit here/,
     ],
     [
+      services("{ name: s, addresses: [10.96.0.1], ports: [{ port: 1, protocol: «mysql» }], endpoints: [] }"),
+      "services[0].ports[0].protocol",
+      /"mysql" does not fit here; write one of http, http2, grpc, tls, opaque/,
+    ],
+    [
       services("{ name: s, addresses: [10.96.0.1], ports: [{ port: 1 }, { port: «1» }], endpoints: [] }"),
       "services[0].ports[1].port",
       /port 1 is already declared as services\[0\]\.ports\[0\]\.port/,
@@ -227,6 +232,7 @@ const cases: Record<string, readonly Case[]> = {
     [nodeWith("drainTimeoutSeconds: «-1»"), "node.drainTimeoutSeconds", /write a number of seconds from 0 to 3600/],
     [nodeWith("connectTimeoutSeconds: «0»"), "node.connectTimeoutSeconds", /from 0\.1 to 300/],
     [nodeWith("connectTimeoutSeconds: «.nan»"), "node.connectTimeoutSeconds", /from 0\.1 to 300/],
+    [nodeWith("detectTimeoutSeconds: «0»"), "node.detectTimeoutSeconds", /from 0\.1 to 86400/],
     [nodeWith("log: { level: «loud» }"), "node.log.level", /write one of debug, info, warn, error/],
     [nodeWith("pins: «/sys/fs/bpf/a.b»"), "node.pins", /does not fit here; write an absolute path without dots/],
     ["node: { name: a, cgroups: { pods: /x/pods, proxy: «/x/pods» } }", "node.cgroups.proxy", /holds the pods/],
@@ -286,7 +292,7 @@ services:
       source: "config",
       message: `load /etc/mesh.yaml: 2 problems; nothing was changed; correct the file and try again
   /etc/mesh.yaml:4:12: node.workers: 0 does not fit here; write a whole number from 1 to 64
-  /etc/mesh.yaml:5:3: node.x: is no key known here; write one of name, cgroups, workers, podCidrs, admin, drainTimeoutSeconds, connectTimeoutSeconds, log, pins, unknownPods, plainNamespaces, or nothing`,
+  /etc/mesh.yaml:5:3: node.x: is no key known here; write one of name, cgroups, workers, podCidrs, admin, drainTimeoutSeconds, connectTimeoutSeconds, detectTimeoutSeconds, log, pins, unknownPods, plainNamespaces, or nothing`,
     });
   });
 

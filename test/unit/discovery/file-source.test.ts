@@ -17,6 +17,7 @@ node:
   admin: { socket: /run/culvert/other.sock, address: "[::1]:9901" }
   drainTimeoutSeconds: 0
   connectTimeoutSeconds: 1.5
+  detectTimeoutSeconds: 3600
   log: { level: debug }
   pins: /sys/fs/bpf/x/a
 workloads:
@@ -33,7 +34,7 @@ workloads:
 services:
   - name: web
     addresses: [10.96.0.10, "fd00:96::10"]
-    ports: [{ port: 80, targetPort: 8080 }, { port: 443 }]
+    ports: [{ port: 80, targetPort: 8080, protocol: http2 }, { port: 443 }]
     endpoints: [web-1, other/web-2, web-2]
   - { name: none, namespace: other, addresses: [10.96.0.11], ports: [{ port: 1 }], endpoints: [] }
 `;
@@ -63,6 +64,7 @@ describe("mesh.yaml", () => {
         admin: { socket: "/run/culvert/other.sock", address: { host: "::1", port: 9901 } },
         drainTimeoutMs: 0,
         connectTimeoutMs: 1500,
+        detectTimeoutMs: 3_600_000,
         logLevel: "debug",
         pins: "/sys/fs/bpf/x/a",
       },
@@ -81,6 +83,7 @@ describe("mesh.yaml", () => {
       admin: { socket: "/run/culvert/a.sock", address: undefined },
       drainTimeoutMs: 30_000,
       connectTimeoutMs: 5_000,
+      detectTimeoutMs: 10_000,
       logLevel: "info",
       pins: "/sys/fs/bpf/culvert/a",
     });
@@ -113,13 +116,13 @@ describe("mesh.yaml", () => {
         [
           "default/web",
           [
-            { port: 80, targetPort: 8080 },
-            { port: 443, targetPort: 443 },
+            { port: 80, targetPort: 8080, protocol: "http2" },
+            { port: 443, targetPort: 443, protocol: undefined },
           ],
           [0, 1, 3],
           ["10.96.0.10", "fd00:96::10"],
         ],
-        ["other/none", [{ port: 1, targetPort: 1 }], [], ["10.96.0.11"]],
+        ["other/none", [{ port: 1, targetPort: 1, protocol: undefined }], [], ["10.96.0.11"]],
       ],
     );
   });

@@ -10,7 +10,7 @@ const address = parseAddress("10.0.0.1")!;
 function endpoints(loads: readonly number[]): Endpoint[] {
   return loads.map((openConnections, i) => {
     const workload = { name: `w${i}`, namespace: "default", node: "a", addresses: [address] };
-    return { workload, address, port: 80, label: `default/w${i}`, openConnections };
+    return { workload, address, port: 80, label: `default/w${i}`, protocol: undefined, openConnections };
   });
 }
 

@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import { formatAddress, parseAddress } from "../../../src/mesh/address.ts";
 import { type Endpoint, MeshIndex } from "../../../src/mesh/mesh-index.ts";
+import type { Protocol } from "../../../src/mesh/protocol.ts";
 import type { MeshSnapshot, Service, Workload } from "../../../src/mesh/snapshot.ts";
 
 const at = (text: string) => parseAddress(text)!;
@@ -120,6 +121,36 @@ describe("the mesh index", () => {
     );
     assert.equal(newer.serviceAt(...words("10.96.0.1"), 80)!.endpoints[0]!.openConnections, 0);
     assert.equal(newer.serviceAt(...words("10.96.0.1"), 81)!.endpoints[0]!.openConnections, 0);
+  });
+
+  test("finds the endpoint at a workload's address and a service's target port, and nothing elsewhere", () => {
+    assert.equal(index.endpointAt(...words("10.0.0.2"), 8080)?.label, "default/web-1");
+    assert.equal(index.endpointAt(...words("fd00::2"), 8080)?.label, "default/web-1");
+    assert.equal(index.endpointAt(...words("10.0.0.2"), 80), undefined);
+    assert.equal(index.endpointAt(...words("10.96.0.1"), 8080), undefined);
+  });
+
+  test("knows what a service's port and its endpoints are declared to speak, unless two services disagree", () => {
+    const at8080 = (protocol: Protocol | undefined) => [{ port: 80, targetPort: 8080, protocol }];
+    const declared = (a: Protocol | undefined, b: Protocol | undefined, previous?: MeshIndex) =>
+      new MeshIndex(
+        snapshot(
+          [workload("w", ["10.0.0.2"]), workload("v", ["10.0.0.3"])],
+          [service("a", ["10.96.0.1"], [0, 1], at8080(a)), service("b", ["10.96.0.2"], [0], at8080(b))],
+        ),
+        previous,
+      );
+    const seen = (built: MeshIndex) => [
+      built.serviceAt(...words("10.96.0.1"), 80)?.protocol,
+      built.serviceAt(...words("10.96.0.2"), 80)?.protocol,
+      built.endpointAt(...words("10.0.0.2"), 8080)?.protocol,
+      built.endpointAt(...words("10.0.0.3"), 8080)?.protocol,
+    ];
+    assert.deepEqual(seen(declared("http", "http")), ["http", "http", "http", "http"]);
+    assert.deepEqual(seen(declared("http", "opaque")), ["http", "opaque", undefined, "http"]);
+    assert.deepEqual(seen(declared("http", undefined)), ["http", undefined, undefined, "http"]);
+    assert.deepEqual(seen(declared("tls", "tls", declared("http", "opaque"))), ["tls", "tls", "tls", "tls"]);
+    assert.deepEqual(seen(declared(undefined, undefined, declared("http", "http"))), Array(4).fill(undefined));
   });
 
   test("refuses a snapshot whose service names a workload that is not in it", () => {

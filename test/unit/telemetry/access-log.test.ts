@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { type ConnectionRecord, formatConnectionLine } from "../../../src/telemetry/access-log.ts";
-import { directions, results } from "../../../src/telemetry/counters.ts";
+import { directions, protocolDecisions, results } from "../../../src/telemetry/counters.ts";
 
 const record: ConnectionRecord = {
   direction: "outbound",
@@ -12,6 +12,9 @@ const record: ConnectionRecord = {
   service: "default/web:80",
   endpoint: "default/web-1 10.244.0.2:8080",
   transport: "local",
+  protocol: "tls",
+  protocolBy: "detected",
+  sni: "web.example",
   bytesSent: 77,
   bytesReceived: 238,
   durationMs: 3,
@@ -23,14 +26,15 @@ test("a connection is one JSON line with these keys in this order", () => {
     formatConnectionLine(record, 0),
     '{"level":"info","time":"1970-01-01T00:00:00.000Z","msg":"connection","direction":"outbound","pod":"default/client",' +
       '"source":"10.244.0.5:40112","destination":"10.96.0.10:80","service":"default/web:80",' +
-      '"endpoint":"default/web-1 10.244.0.2:8080","transport":"local","bytesSent":77,"bytesReceived":238,"durationMs":3,"result":"ok"}',
+      '"endpoint":"default/web-1 10.244.0.2:8080","transport":"local","protocol":"tls","protocolBy":"detected","sni":"web.example",' +
+      '"bytesSent":77,"bytesReceived":238,"durationMs":3,"result":"ok"}',
   );
 });
 
-test("a connection to no service and no endpoint has neither key", () => {
-  const line = formatConnectionLine({ ...record, service: undefined, endpoint: undefined, error: "why" }, 0);
-  const parsed = JSON.parse(line);
-  assert.ok(!("service" in parsed) && !("endpoint" in parsed));
+test("a connection to no service and no endpoint, and without TLS's name, has none of these keys", () => {
+  const none = { service: undefined, endpoint: undefined, sni: undefined };
+  const parsed = JSON.parse(formatConnectionLine({ ...record, ...none, error: "why" }, 0));
+  assert.ok(!("service" in parsed) && !("endpoint" in parsed) && !("sni" in parsed));
   assert.equal(parsed.error, "why");
 });
 
@@ -57,6 +61,9 @@ test("whatever the strings hold, the line reads back as the record and stays one
     service: string,
     endpoint: string,
     transport: fc.constantFrom("local" as const, "plain" as const),
+    protocol: fc.constantFrom(...protocolDecisions.map((it) => it.protocol)),
+    protocolBy: fc.constantFrom(...protocolDecisions.map((it) => it.by)),
+    sni: string,
     bytesSent: fc.maxSafeNat(),
     bytesReceived: fc.maxSafeNat(),
     durationMs: fc.nat(),

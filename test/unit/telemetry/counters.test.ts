@@ -5,6 +5,7 @@ import {
   createCounters,
   directions,
   flows,
+  protocolDecisions,
   results,
   sumCounters,
   WorkerCounters,
@@ -21,6 +22,11 @@ test("the sum over all workers is what was counted, each kind by itself", () => 
       flow: fc.constantFrom(...flows),
       count: fc.nat(2 ** 31 - 1),
     }),
+    fc.record({
+      kind: fc.constant("protocol" as const),
+      direction,
+      decision: fc.constantFrom(...protocolDecisions),
+    }),
   );
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.nat(2), event), { size: "large" }), (events) => {
@@ -31,8 +37,10 @@ test("the sum over all workers is what was counted, each kind by itself", () => 
         const count = it.kind === "bytes" ? it.count : 1;
         if (it.kind === "opened") workers[worker]!.opened(it.direction);
         else if (it.kind === "closed") workers[worker]!.closed(it.direction, it.result);
-        else workers[worker]!.bytes(it.direction, it.flow, it.count);
-        const key = [it.kind, it.direction, "result" in it ? it.result : "flow" in it ? it.flow : ""].join(" ");
+        else if (it.kind === "bytes") workers[worker]!.bytes(it.direction, it.flow, it.count);
+        else workers[worker]!.protocol(it.direction, it.decision.protocol, it.decision.by);
+        const decision = "decision" in it ? `${it.decision.protocol} ${it.decision.by}` : "";
+        const key = [it.kind, it.direction, "result" in it ? it.result : "flow" in it ? it.flow : decision].join(" ");
         expected.set(key, (expected.get(key) ?? 0) + count);
       }
       const totals = sumCounters(counters, 3);
@@ -43,6 +51,9 @@ test("the sum over all workers is what was counted, each kind by itself", () => 
         assert.deepEqual(Object.values(totals.closed[direction]), closed);
         // More closed than opened is what a scrape may see for a moment.
         assert.equal(totals.open[direction], Math.max(opened - closed.reduce((sum, n) => sum + n, 0), 0));
+        for (const [i, { protocol, by }] of protocolDecisions.entries()) {
+          assert.equal(totals.protocols[direction][i], expected.get(`protocol ${direction} ${protocol} ${by}`) ?? 0);
+        }
         for (const flow of flows) {
           assert.equal(totals.bytes[direction][flow], expected.get(`bytes ${direction} ${flow}`) ?? 0);
         }

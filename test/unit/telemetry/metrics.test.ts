@@ -58,6 +58,18 @@ describe("metrics", () => {
     }
   });
 
+  test("show what connections speak and how that was found out, all pairs there are from the beginning", async () => {
+    const counters = createCounters(2);
+    const registry = buildRegistry(sources({ counters }));
+    new WorkerCounters(counters, 1).protocol("inbound", "opaque", "server_first");
+    const lines = await scrape(registry, "culvert_connections_protocol_total");
+    assert.equal(lines.length, 2 * 16);
+    const series = (direction: string) =>
+      `culvert_connections_protocol_total{direction="${direction}",protocol="opaque",by="server_first"}`;
+    assert.ok(lines.includes(`${series("inbound")} 1`));
+    assert.ok(lines.includes(`${series("outbound")} 0`));
+  });
+
   test("show the reasons of capture, those that appear later too", async () => {
     let reasons: Record<string, number> = { captured_outbound: 3 };
     const registry = buildRegistry(sources({ captureReasons: () => reasons }));
