@@ -1,7 +1,9 @@
 #include "netns/netns_napi.h"
 
 #include "native_error.h"
+#include "netns/marked_sockets.h"
 #include "netns/netns_thread.h"
+#include "netns/source_routing.h"
 #include "netns/tcp_socket.h"
 
 #include <cerrno>
@@ -71,6 +73,16 @@ Napi::Value CreateInside(Napi::Env env, int netns, const char *syscall, const st
   return reply;
 }
 
+template <typename Change> Napi::Value ChangeRouting(Napi::Env env, int netns, Change change) {
+  int error = 0;
+  const char *what = "enter it";
+  NetnsThread::Instance().Run(netns, [&](int entered) { error = entered != 0 ? entered : change(&what); });
+  if (error == 0) return env.Undefined();
+  return ThrowSystemError(env, "rtnetlink", error,
+                          std::string("change the routing of a pod's network namespace: ") + what,
+                          "needs CAP_NET_ADMIN, a writable /proc/sys, and routing tables in the kernel");
+}
+
 int IntOf(const Napi::Object &request, const char *name) {
   return request.Get(name).ToNumber().Int32Value();
 }
@@ -95,6 +107,20 @@ Napi::Value NetnsCall(const Napi::CallbackInfo &info) {
     return CreateInside(env, IntOf(request, "netns"), "socket", "create a socket",
                         [&] { return CreateTcpSocket(family); });
   }
+  if (op == "route") {
+    bool has_ipv6 = request.Get("hasIpv6").ToBoolean();
+    return ChangeRouting(env, IntOf(request, "netns"), [&](const char **what) { return RouteSources(has_ipv6, what); });
+  }
+  if (op == "routed") {
+    int count = 0;
+    NetnsThread::Instance().Run(IntOf(request, "netns"), [&](int entered) {
+      if (entered == 0) count = CountMarkedSockets(kSourceMark);
+    });
+    auto reply = Napi::Object::New(env);
+    reply.Set("sockets", count);
+    return reply;
+  }
+  if (op == "unroute") return ChangeRouting(env, IntOf(request, "netns"), UnrouteSources);
   if (op == "close") {
     close(IntOf(request, "fd"));
     return env.Undefined();

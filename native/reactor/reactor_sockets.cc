@@ -208,6 +208,9 @@ void Reactor::StartConnect(int32_t index, int fd) {
     int one = 1;
     is_ok = family == AF_INET ? setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &one, sizeof(one)) == 0
                               : setsockopt(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, &one, sizeof(one)) == 0;
+    // One address and port may be bound towards several destinations, and again while it is in TIME_WAIT towards this
+    // one. Nor does it keep an application from listening on that port.
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
   }
   bool has_source = pending.source.port != 0 || pending.source.words[3] != 0 || pending.source.words[0] != 0;
   if (is_ok && has_source) {

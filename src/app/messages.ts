@@ -1,5 +1,6 @@
 // What the main thread and its workers say to each other. Messages in one direction keep their order.
 
+import type { Cidr, IpAddress } from "../mesh/address.ts";
 import type { MeshSnapshot } from "../mesh/snapshot.ts";
 import type { ProxiedPod } from "../proxy/context.ts";
 import type { ProxyListener } from "../proxy/worker-proxy.ts";
@@ -16,6 +17,8 @@ export interface WorkerSettings {
   readonly stats: Float64Array;
   readonly connectTimeoutMs: number;
   readonly detectTimeoutMs: number;
+  /** createSourcePorts of proxy/source-ports.ts; of all workers together. */
+  readonly sourcePorts: SharedArrayBuffer;
   readonly logsConnections: boolean;
   /** What the worker does when its first connection is accepted: throw, or never return to its loop. */
   readonly failsForTest: "throw" | "busy" | undefined;
@@ -23,13 +26,15 @@ export interface WorkerSettings {
 
 export type ToWorker =
   | { readonly type: "snapshot"; readonly snapshot: MeshSnapshot }
+  | { readonly type: "keptSources"; readonly podCidrs: readonly Cidr[]; readonly nodeAddresses: readonly IpAddress[] }
   | {
       readonly type: "addPod";
       readonly pod: ProxiedPod;
       readonly listeners: readonly ProxyListener[];
       readonly originalDestinationMap: Fd;
     }
-  | { readonly type: "removePod"; readonly podId: number; readonly resetsStreams: boolean }
+  /** `removal`: a number never used before. */
+  | { readonly type: "removePod"; readonly podId: number; readonly removal: number; readonly resetsStreams: boolean }
   /** Answer when no stream is open. */
   | { readonly type: "drain" }
   /** Reset what is open. */
@@ -40,5 +45,6 @@ export type FromWorker =
   | { readonly type: "started" }
   | { readonly type: "podAdded"; readonly podId: number }
   | { readonly type: "podRemoved"; readonly podId: number }
+  | { readonly type: "podIdle"; readonly removal: number }
   | { readonly type: "drained" }
   | { readonly type: "log"; readonly lines: string };

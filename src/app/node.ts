@@ -10,6 +10,7 @@ import { enterProxyCgroup } from "../kernel/cgroup.ts";
 import { instancesIn, isRunning } from "../kernel/instances.ts";
 import type { IpAddress } from "../mesh/address.ts";
 import type { MeshSnapshot } from "../mesh/snapshot.ts";
+import { createSourcePorts } from "../proxy/source-ports.ts";
 import { statCount } from "../runtime/layout.ts";
 import { bpfObjectsPath, native } from "../runtime/native.ts";
 import { createCounters } from "../telemetry/counters.ts";
@@ -34,7 +35,7 @@ export interface NodeOptions {
 
 /** Runs until SIGTERM or SIGINT has drained it; rejects when it cannot start. A second signal ends it at once. */
 export async function runNode({ configPath, version }: NodeOptions): Promise<void> {
-  const { node, snapshot, pods: localPods, plainNamespaces } = loadMeshFile(configPath);
+  const { node, nodes, snapshot, pods: localPods, plainNamespaces } = loadMeshFile(configPath);
   native.hardenProcess();
   const output = openLogOutput();
   const log = createLogger(node.logLevel, output);
@@ -92,7 +93,14 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
   cleanup.defer(() => admin.close());
 
   const stopSignal = nextStopSignal(() => capture.close());
-  const presence = cleanup.use(await Presence.start({ node, plainNamespaces, capture, pods, log }, localPods));
+  const onNodeAddresses = (own: readonly IpAddress[]) => {
+    capture.rules.setAddresses(own);
+    const nodeAddresses = [...own, ...nodes.flatMap(({ addresses }) => addresses)];
+    workers.tell({ type: "keptSources", podCidrs: node.podCidrs, nodeAddresses });
+  };
+  const presence = cleanup.use(
+    await Presence.start({ node, plainNamespaces, capture, pods, log, onNodeAddresses }, localPods),
+  );
   addPresenceMetrics(registry, presence.metrics);
   const [failed, waiting] = (["refused", "waiting"] as const).map((state) => presence.localPods.count(state));
   // A pod that is not enrolled may be one of those that were left; whether it is strict is known, which it is is not.
@@ -106,7 +114,9 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
   log.info({ signal, timeoutSeconds: node.drainTimeoutMs / 1000 }, "draining");
   await presence[Symbol.asyncDispose]();
   await pods.withdrawAll();
-  await drainStreams(workers, node.drainTimeoutMs, () => log.warn("drain time is over; open connections are reset"));
+  await drainStreams(workers, pods, node.drainTimeoutMs, () =>
+    log.warn("drain time is over; open connections are reset"),
+  );
   await cleanup.disposeAsync();
   if (capture.staysInForce) {
     log.warn({ pins: node.pins }, "strict pods stay closed until Culvert runs again; culvert uninstall opens them");
@@ -146,6 +156,7 @@ function servicesWithoutEndpoint({ services }: MeshSnapshot): { address: IpAddre
 function workerSettings(node: NodeConfig): WorkerSettings[] {
   const count = node.workers ?? Math.min(maxDefaultWorkers, availableParallelism());
   const counters = createCounters(count);
+  const sourcePorts = createSourcePorts();
   const { NODE_ENV, CULVERT_TEST_THROW, CULVERT_TEST_BUSY } = process.env;
   const isTest = NODE_ENV === "test";
   const failureOf = (worker: string) =>
@@ -158,6 +169,7 @@ function workerSettings(node: NodeConfig): WorkerSettings[] {
     stats: new Float64Array(new SharedArrayBuffer(statCount * Float64Array.BYTES_PER_ELEMENT)),
     connectTimeoutMs: node.connectTimeoutMs,
     detectTimeoutMs: node.detectTimeoutMs,
+    sourcePorts,
     logsConnections: node.logLevel === "debug" || node.logLevel === "info",
     failsForTest: isTest ? failureOf(String(worker)) : undefined,
   }));
@@ -180,11 +192,14 @@ function nextStopSignal(close: () => void): Promise<NodeJS.Signals> {
   return promise;
 }
 
-async function drainStreams(workers: WorkerPool, timeoutMs: number, onTimeout: () => void): Promise<void> {
+async function drainStreams(workers: WorkerPool, pods: Pods, timeoutMs: number, onTimeout: () => void): Promise<void> {
+  const over = Promise.withResolvers<void>();
   const timer = setTimeout(() => {
     onTimeout();
     workers.tell({ type: "abort" });
+    over.resolve();
   }, timeoutMs);
   await workers.drain();
+  await Promise.race([pods.left(), over.promise]);
   clearTimeout(timer);
 }

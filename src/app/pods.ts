@@ -13,12 +13,16 @@ import type { WorkerPool } from "./worker-pool.ts";
 /** A connection that the hooks diverted before they were disarmed reaches the accept queue within this: it never leaves the machine. */
 const handshakeGraceMs = 50;
 
+const unsentIntervalMs = 100;
+
 export class Pods {
   readonly #capture: Capture;
   readonly #workers: WorkerPool;
   readonly #log: Logger;
   readonly #gaps: EnrolmentGaps;
   readonly #enrolled: Map<string, PreparedPod>;
+  /** Of pods that are withdrawn: until their open connections have ended. */
+  readonly #leaving: Set<Promise<void>>;
   #nextListener: number;
 
   constructor(capture: Capture, workers: WorkerPool, log: Logger, gaps: EnrolmentGaps) {
@@ -27,6 +31,7 @@ export class Pods {
     this.#log = log;
     this.#gaps = gaps;
     this.#enrolled = new Map();
+    this.#leaving = new Set();
     this.#nextListener = 1;
   }
 
@@ -41,7 +46,12 @@ export class Pods {
       prepared = this.#capture.prepare(pod);
       await this.#workers.addPod({
         type: "addPod",
-        pod: { id: prepared.id, name: pod.name, netns: prepared.netns },
+        pod: {
+          id: prepared.id,
+          name: pod.name,
+          netns: prepared.netns,
+          keepsSources: prepared.sourceProblem === undefined,
+        },
         listeners: prepared.listeners.map(({ direction, fd }) => ({ id: this.#nextListener++, direction, fd })),
         originalDestinationMap: this.#capture.originalDestinationMap,
       });
@@ -54,6 +64,10 @@ export class Pods {
       return false;
     }
     this.#enrolled.set(pod.name, prepared);
+    if (prepared.sourceProblem !== undefined) {
+      const why = prepared.sourceProblem;
+      this.#log.warn({ pod: pod.name, why }, "applications of the pod see its own address instead of their clients'");
+    }
     this.#log.debug({ pod: pod.name, id: prepared.id }, "pod enrolled");
     return true;
   }
@@ -78,7 +92,27 @@ export class Pods {
 
   /** Of a pod that is captured no more. */
   async #retire(pod: PreparedPod, { resetsStreams = false } = {}): Promise<void> {
-    await this.#workers.removePod(pod.id, resetsStreams);
-    this.#capture.release(pod);
+    const idle = Promise.withResolvers<void>();
+    await this.#workers.removePod(pod.id, resetsStreams, idle.resolve);
+    this.#capture.release(pod, { keepsRouting: !resetsStreams });
+    if (resetsStreams) return;
+    const leaving = this.#endRouting(pod, idle.promise).finally(() => this.#leaving.delete(leaving));
+    this.#leaving.add(leaving);
+  }
+
+  async #endRouting(pod: PreparedPod, idle: Promise<void>): Promise<void> {
+    try {
+      await idle;
+      // No event tells that an application has read the last of what was sent to it.
+      while (this.#capture.usesRouting(pod)) await delay(unsentIntervalMs);
+      this.#capture.endRouting(pod);
+    } catch (err) {
+      this.#log.error({ pod: pod.name, err }, "rules, routes and settings are left in the pod's namespace");
+    }
+  }
+
+  /** Resolves when of all pods that were withdrawn the open connections have ended, and what was sent has arrived. */
+  async left(): Promise<void> {
+    await Promise.all(this.#leaving);
   }
 }

@@ -6,6 +6,7 @@ import type { Capture } from "../kernel/capture.ts";
 import { NamespaceWatches } from "../kernel/namespace-watches.ts";
 import { NodeAddresses } from "../kernel/node-addresses.ts";
 import { PathWatches } from "../kernel/path-watches.ts";
+import type { IpAddress } from "../mesh/address.ts";
 import type { NetnsCookie } from "../runtime/native.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { PresenceSources } from "../telemetry/presence-metrics.ts";
@@ -21,6 +22,8 @@ export interface PresenceOptions {
   readonly capture: Capture;
   readonly pods: Pods;
   readonly log: Logger;
+  /** Called with all addresses of the node: at the start, before any pod is enrolled, and when one comes or goes. */
+  readonly onNodeAddresses: (addresses: readonly IpAddress[]) => void;
 }
 
 export class Presence implements AsyncDisposable {
@@ -31,7 +34,7 @@ export class Presence implements AsyncDisposable {
   readonly #unknown: UnknownPods;
   readonly #watches: DisposableStack;
 
-  private constructor({ node, capture, pods, log }: PresenceOptions) {
+  private constructor({ node, capture, pods, log, onNodeAddresses }: PresenceOptions) {
     this.#capture = capture;
     this.#log = log;
     this.#watches = new DisposableStack();
@@ -44,8 +47,7 @@ export class Presence implements AsyncDisposable {
     if (capture.probeExemption !== undefined) {
       this.#watches.use(new KubeletWatch(capture.probeExemption, paths, log));
     }
-    const addresses = this.#watches.use(NodeAddresses.watch((current) => capture.rules.setAddresses(current)));
-    capture.rules.setAddresses(addresses.current);
+    onNodeAddresses(this.#watches.use(NodeAddresses.watch(onNodeAddresses)).current);
   }
 
   /** Resolves when every namespace that is there is dealt with. */

@@ -60,8 +60,9 @@ export function defaultProxyCgroup(nodeName: string): string {
 
 async function removeTraces({ pins, proxyCgroup, socket }: Traces, say: (line: string) => void): Promise<void> {
   if (existsSync(pins)) {
-    const { layouts, maps, links } = uninstallInstance(pins);
+    const { layouts, maps, links, namespaces } = uninstallInstance(pins);
     say(`removed ${pins}: ${links} links and ${maps} maps of ${layouts.length} versions (${layouts.join(", ")})`);
+    say(`removed rules, routes and settings of ${pins} from ${namespaces.size} pods' network namespaces`);
   } else {
     say(`nothing of Culvert is pinned in ${pins}`);
   }

@@ -18,11 +18,13 @@ export class WorkerPool {
   readonly #waiting: { readonly answer: string; readonly left: Set<number>; readonly resolve: () => void }[];
   readonly #events: WorkerPoolEvents;
   #isStopping: boolean;
+  #nextRemoval: number;
 
   private constructor(settings: readonly WorkerSettings[], events: WorkerPoolEvents) {
     this.#events = events;
     this.#waiting = [];
     this.#isStopping = false;
+    this.#nextRemoval = 1;
     this.#workers = settings.map((each) => this.#spawn(each));
   }
 
@@ -46,9 +48,14 @@ export class WorkerPool {
     await this.#answered(`podAdded ${message.pod.id}`);
   }
 
-  /** `resetsStreams`: those that are open; otherwise they go on. */
-  async removePod(podId: number, resetsStreams: boolean): Promise<void> {
-    this.tell({ type: "removePod", podId, resetsStreams });
+  /**
+   * Resolves when nothing of the pod is used any more but by open connections, which `resetsStreams` resets; `onIdle`: nor is
+   * its routing by those.
+   */
+  async removePod(podId: number, resetsStreams: boolean, onIdle: () => void): Promise<void> {
+    const removal = this.#nextRemoval++;
+    this.tell({ type: "removePod", podId, removal, resetsStreams });
+    this.#answered(`podIdle ${removal}`).then(onIdle);
     await this.#answered(`podRemoved ${podId}`);
   }
 
@@ -81,7 +88,8 @@ export class WorkerPool {
       this.#events.onLog(message.lines);
       return;
     }
-    const answer = "podId" in message ? `${message.type} ${message.podId}` : message.type;
+    const of = "podId" in message ? message.podId : "removal" in message ? message.removal : undefined;
+    const answer = of === undefined ? message.type : `${message.type} ${of}`;
     for (const [i, waiting] of this.#waiting.entries()) {
       if (waiting.answer !== answer || !waiting.left.delete(worker)) continue;
       if (waiting.left.size > 0) return;

@@ -20,6 +20,7 @@ const proxy = new WorkerProxy({
   counters: new WorkerCounters(settings.counters, settings.worker),
   connectTimeoutMs: settings.connectTimeoutMs,
   detectTimeoutMs: settings.detectTimeoutMs,
+  sourcePorts: settings.sourcePorts,
   random: Math.random,
   now: settings.failsForTest === undefined ? Date.now : failForTest,
   logConnection: settings.logsConnections ? (line) => log.add(line) : undefined,
@@ -30,12 +31,20 @@ port.on("message", (message: ToWorker) => {
     case "snapshot":
       proxy.setSnapshot(message.snapshot);
       break;
+    case "keptSources":
+      proxy.setKeptSources(message.podCidrs, message.nodeAddresses);
+      break;
     case "addPod":
       proxy.addPod(message.pod, message.listeners, message.originalDestinationMap);
       post({ type: "podAdded", podId: message.pod.id });
       break;
     case "removePod":
-      proxy.removePod(message.podId, message.resetsStreams, () => post({ type: "podRemoved", podId: message.podId }));
+      proxy.removePod(
+        message.podId,
+        message.resetsStreams,
+        () => post({ type: "podRemoved", podId: message.podId }),
+        () => post({ type: "podIdle", removal: message.removal }),
+      );
       break;
     case "drain":
       proxy.whenIdle(() => post({ type: "drained" }));

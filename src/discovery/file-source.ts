@@ -7,7 +7,7 @@ import { culvertError } from "../telemetry/errors.ts";
 import { ConfigError, type ConfigProblem } from "./config-error.ts";
 import { checkReferences, resolveLabel } from "./mesh-references.ts";
 import { type MeshDocument, meshDocument } from "./mesh-schema.ts";
-import type { LocalPod, NodeConfig } from "./node-config.ts";
+import type { DeclaredNode, LocalPod, NodeConfig } from "./node-config.ts";
 import { YamlSource } from "./yaml-source.ts";
 
 export interface LoadedMesh {
@@ -17,6 +17,7 @@ export interface LoadedMesh {
   readonly pods: readonly LocalPod[];
   /** Paths of this node's namespaces that are known not to be enrolled. */
   readonly plainNamespaces: readonly string[];
+  readonly nodes: readonly DeclaredNode[];
 }
 
 /** Throws a ConfigError that lists all problems of the file, or CONFIG_UNREADABLE. */
@@ -50,10 +51,11 @@ export function parseMesh(text: string, file: string, version = 1): LoadedMesh {
   return build(parsed.output, version);
 }
 
-function build({ node, workloads, services }: MeshDocument, version: number): LoadedMesh {
+function build({ node, nodes, workloads, services }: MeshDocument, version: number): LoadedMesh {
   const indexOf = new Map(workloads.map((it, index) => [labelOf(it), index]));
   return {
     node,
+    nodes,
     snapshot: {
       version,
       node: node.name,

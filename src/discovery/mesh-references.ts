@@ -35,6 +35,14 @@ export function checkReferences(document: unknown, report: Report): void {
     (address, holder) => `${address} is already used as ${holder}; an address belongs to one workload or one service`,
   );
   checkUnique(
+    items(root.nodes).map((it, i): Claim => {
+      const { name } = mapping(it);
+      return { key: typeof name === "string" ? name : undefined, path: ["nodes", i, "name"] };
+    }),
+    report,
+    (name, holder) => `${name} is already the name of ${holder}; list a node once`,
+  );
+  checkUnique(
     workloads.map(netnsClaim),
     report,
     (_, holder) => `is the same network namespace as ${holder}; a namespace holds one workload`,

@@ -143,8 +143,15 @@ const service = record({
   endpoints: list(workloadReference, "names of workloads"),
 });
 
+/** Another node, or addresses of this one that no interface has. */
+const declaredNode = record({
+  name: name("b"),
+  addresses: someOf(address, "the node's IP addresses"),
+});
+
 export const meshDocument = record({
   node,
+  nodes: v.optional(list(declaredNode, "nodes {name, addresses}"), []),
   workloads: v.optional(list(workload, "workloads"), []),
   services: v.optional(list(service, "services"), []),
 });

@@ -33,6 +33,12 @@ export interface NodeConfig {
   readonly pins: string;
 }
 
+/** What the mesh file says of a node; this node's own interfaces need not be named. */
+export interface DeclaredNode {
+  readonly name: string;
+  readonly addresses: readonly IpAddress[];
+}
+
 /** Connections that are not captured: those to (outbound) or from (inbound) an address, and to one of the ports. */
 export interface OptOut {
   /** Host bits are clear. undefined: all addresses. */

@@ -9,7 +9,7 @@
 // next process adopts them; `settle` takes away what it did not enroll again. A strict pod so is never without them.
 
 import { type Cidr, formatAddress, type IpAddress } from "../mesh/address.ts";
-import { type Fd, type NetnsCookie, native } from "../runtime/native.ts";
+import { type Fd, type NativeError, type NetnsCookie, native } from "../runtime/native.ts";
 import { AdoptedPods } from "./adopted-pods.ts";
 import { closeFd } from "./bpf-map.ts";
 import { makePinsDirectory } from "./bpffs.ts";
@@ -34,6 +34,7 @@ import { type OptOut, optOutRules } from "./opt-out.ts";
 import { ProbeExemption } from "./probe-exemption.ts";
 import { reasons } from "./reasons.ts";
 import { replaceKeys } from "./replace-keys.ts";
+import { removeSourceRoutes, SourceRoutes } from "./source-routes.ts";
 
 export interface CaptureOptions {
   /** The directory of the compiled *.bpf.o files. */
@@ -76,6 +77,8 @@ export interface PreparedPod {
   readonly netns: Fd;
   readonly cookie: NetnsCookie;
   readonly listeners: readonly PodListener[];
+  /** Why connections inside this pod cannot be made under their clients' addresses; undefined: they can. */
+  readonly sourceProblem: string | undefined;
 }
 
 interface PodState {
@@ -98,6 +101,9 @@ export class Capture implements Disposable {
   readonly #objects: KernelObjects;
   readonly #pods: Map<PreparedPod, PodState>;
   readonly #adopted: AdoptedPods;
+  readonly #sources: SourceRoutes;
+  /** Released, but for the routing by which their open connections live. */
+  readonly #routed: Set<PreparedPod>;
   readonly #lock: Disposable;
   #ownNetnsInode: bigint;
   #isSettled: boolean;
@@ -110,6 +116,8 @@ export class Capture implements Disposable {
     this.#objects = objects;
     this.#pods = new Map();
     this.#adopted = new AdoptedPods(objects.maps);
+    this.#sources = new SourceRoutes();
+    this.#routed = new Set();
     this.#lock = lock;
     this.#ownNetnsInode = 0n;
     this.#isSettled = false;
@@ -149,8 +157,10 @@ export class Capture implements Disposable {
    * everywhere, and what a previous process left is not. `keepsStrict`: but for its strict pods.
    */
   settle({ keepsStrict }: { keepsStrict: boolean }): void {
+    const namespaces = this.#objects.otherNamespaces([...this.#pods.keys()].map(({ cookie }) => cookie));
     this.#adopted.withdraw(keepsStrict, (cookie) => this.#objects.detachNetns(undefined, cookie));
     const inForce = [...this.#pods].flatMap(([{ cookie }, { isArmed }]) => (isArmed ? cookie : []));
+    removeSourceRoutes(namespaces);
     this.#objects.settle([...inForce, ...this.#adopted.cookies]);
     this.rules.settle(new Set([...[...this.#pods.keys()].map(({ id }) => id), ...this.#adopted.ids]));
     this.#isSettled = true;
@@ -279,7 +289,8 @@ export class Capture implements Disposable {
       if (rules.length > 0) this.#objects.maps.opt_outs.update(encodeU32(id), encodeOptOuts(rules));
       else this.#objects.maps.opt_outs.delete(encodeU32(id));
       this.rules.setProbePorts(id, request.probePorts ?? []);
-      const pod = { id, name: request.name, netns, cookie, listeners };
+      const sourceProblem = this.#routeSources(cookie, netns, hasIpv6);
+      const pod = { id, name: request.name, netns, cookie, listeners, sourceProblem };
       const addresses = request.addresses.filter(({ family }) => family === 4 || hasIpv6);
       const flags =
         (request.outboundStrict ? layout.POD_STRICT_OUTBOUND : 0) |
@@ -291,6 +302,15 @@ export class Capture implements Disposable {
       if (id !== undefined && !this.#adopted.ids.includes(id)) this.#forget(id);
       closeAll(netns, listeners);
       throw error;
+    }
+  }
+
+  #routeSources(cookie: NetnsCookie, netns: Fd, hasIpv6: boolean): string | undefined {
+    try {
+      this.#sources.hold(cookie, netns, hasIpv6);
+      return undefined;
+    } catch (error) {
+      return (error as NativeError).message;
     }
   }
 
@@ -367,8 +387,11 @@ export class Capture implements Disposable {
     }
   }
 
-  /** Closes the pod's listeners and namespace; nobody may use them any more. Its id may be given to another. Idempotent. */
-  release(pod: PreparedPod): void {
+  /**
+   * Closes the pod's listeners and namespace; nobody may use them any more. Its id may be given to another. Idempotent.
+   * `keepsRouting`: connections that were made in it under their clients' addresses go on, until `endRouting`.
+   */
+  release(pod: PreparedPod, { keepsRouting = false } = {}): void {
     const state = this.#pods.get(pod);
     if (state === undefined) return;
     if (state.isSealed) {
@@ -382,7 +405,24 @@ export class Capture implements Disposable {
     }
     // Else it was never armed, and what a previous process left of it stays in force.
     this.#pods.delete(pod);
-    closeAll(pod.netns, pod.listeners);
+    for (const { fd } of pod.listeners) closeFd(fd);
+    this.#routed.add(pod);
+    if (!keepsRouting) this.endRouting(pod);
+  }
+
+  /** Of a released pod whose connections are closed: the kernel still sends what an application has not read yet. */
+  usesRouting(pod: PreparedPod): boolean {
+    return this.#routed.has(pod) && pod.sourceProblem === undefined && this.#sources.isInUse(pod.cookie, pod.netns);
+  }
+
+  /** Of a released pod, when none of those connections is open any more. Idempotent; `close` does it for all. */
+  endRouting(pod: PreparedPod): void {
+    if (!this.#routed.delete(pod)) return;
+    try {
+      if (pod.sourceProblem === undefined) this.#sources.letGo(pod.cookie, pod.netns);
+    } finally {
+      closeFd(pod.netns);
+    }
   }
 
   #setListener(id: number, which: number, fd: Fd): void {
@@ -423,6 +463,9 @@ export class Capture implements Disposable {
       this.leave(pod);
       this.release(pod);
     }
+    // Last, and each whatever becomes of the others.
+    using rest = new DisposableStack();
+    for (const pod of this.#routed) rest.defer(() => this.endRouting(pod));
     native.bpf("unmapHeartbeats", {});
     this.#objects.close({ keepsPins: this.staysInForce });
     this.#lock[Symbol.dispose]();

@@ -5,6 +5,7 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { holderOf, lockInstance } from "./instance-lock.ts";
 import { attachedNamespaces, type RemovedPins, removeInstance } from "./pins.ts";
+import { removeSourceRoutes } from "./source-routes.ts";
 
 export interface Uninstalled extends RemovedPins {
   readonly instance: string;
@@ -33,9 +34,10 @@ export function isRunning(instance: string): boolean {
   return holderOf(instance) !== undefined;
 }
 
-/** Removes all that is pinned there, and so detaches it. Throws INSTANCE_RUNNING while a process holds it. */
+/** Removes what was set up in pods' namespaces and all that is pinned there, and so detaches it. Throws INSTANCE_RUNNING while a process holds it. */
 export function uninstallInstance(instance: string): Uninstalled {
   using _lock = lockInstance([instance]);
   const namespaces = attachedNamespaces(instance);
+  removeSourceRoutes(namespaces);
   return { instance, namespaces, ...removeInstance(instance) };
 }

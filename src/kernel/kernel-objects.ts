@@ -8,7 +8,7 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type Fd, type NativeError, type NetnsCookie, native } from "../runtime/native.ts";
 import { BpfMap, closeFd } from "./bpf-map.ts";
-import { hasPins, layoutHash, netnsLinkName, type PinnedLink, Pins } from "./pins.ts";
+import { attachedNamespaces, hasPins, layoutHash, netnsLinkName, type PinnedLink, Pins } from "./pins.ts";
 
 export type MapName =
   | "pods"
@@ -179,6 +179,11 @@ export class KernelObjects {
     for (const replace of this.#replacements.splice(0)) replace();
     this.#pins?.removeOtherLayouts();
     this.#pins?.removeNetnsLinks(inForce);
+  }
+
+  /** Inode numbers of the namespaces that a process before was attached to, but those of these cookies. */
+  otherNamespaces(but: readonly NetnsCookie[]): ReadonlySet<bigint> {
+    return this.#pins === undefined ? new Set() : attachedNamespaces(this.#pins.instance, but);
   }
 
   /** `keepsPins`: what is pinned stays in force. */

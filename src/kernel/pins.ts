@@ -110,13 +110,15 @@ export class Pins {
   }
 }
 
-/** Inode numbers of the namespaces that an instance is attached to. */
-export function attachedNamespaces(instance: string): ReadonlySet<bigint> {
+/** Inode numbers of the namespaces that an instance is attached to, but those of these cookies. */
+export function attachedNamespaces(instance: string, but: readonly NetnsCookie[] = []): ReadonlySet<bigint> {
+  const left = new Set(but.map(netnsLinkName));
   const inodes = new Set<bigint>();
   for (const layout of readdirSync(instance)) {
     const links = join(instance, layout, "links");
     for (const name of existsSync(links) ? readdirSync(links) : []) {
-      const fd = name.startsWith(netnsLinkPrefix) ? getPinned(join(links, name)) : undefined;
+      const isWanted = name.startsWith(netnsLinkPrefix) && !left.has(name);
+      const fd = isWanted ? getPinned(join(links, name)) : undefined;
       if (fd === undefined) continue;
       const { target } = native.bpf("linkInfo", { link: fd });
       closeFd(fd);

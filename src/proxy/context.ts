@@ -1,10 +1,12 @@
 // What a worker's streams share. One per worker; the fields change only between turns.
 
+import type { KeptSources } from "../mesh/kept-sources.ts";
 import type { MeshIndex } from "../mesh/mesh-index.ts";
 import type { Fd } from "../runtime/native.ts";
 import type { Reactor } from "../runtime/reactor.ts";
 import type { WorkerCounters } from "../telemetry/counters.ts";
 import type { Detection } from "./detection.ts";
+import type { SourcePorts } from "./source-ports.ts";
 
 export interface OpenStream {
   readonly pod: ProxiedPod;
@@ -17,6 +19,7 @@ export interface ProxyContext {
   readonly counters: WorkerCounters;
   readonly connectTimeoutMs: number;
   readonly detection: Detection;
+  readonly sourcePorts: SourcePorts;
   /** Numbers in [0, 1). */
   readonly random: () => number;
   /** Milliseconds since the epoch. */
@@ -25,6 +28,7 @@ export interface ProxyContext {
   readonly logConnection: ((line: string) => void) | undefined;
   /** The newest snapshot's. */
   index: MeshIndex;
+  keptSources: KeptSources;
   /** The node that this process serves. */
   node: string;
   /** What is open. */
@@ -41,4 +45,6 @@ export interface ProxiedPod {
   readonly name: string;
   /** Where sockets on its behalf are made. */
   readonly netns: Fd;
+  /** Whether connections can be made there under clients' addresses. */
+  readonly keepsSources: boolean;
 }

@@ -11,10 +11,11 @@
 
 import type { Endpoint } from "../mesh/mesh-index.ts";
 import type { Protocol } from "../mesh/protocol.ts";
+import { sourceMark } from "../runtime/layout.ts";
 import type { Fd } from "../runtime/native.ts";
 import type { Connection, ConnectionHandler, SocketWords } from "../runtime/reactor.ts";
 import { type ConnectionRecord, formatConnectionLine } from "../telemetry/access-log.ts";
-import type { DecidedBy, Direction, Flow, ProtocolWord, Result } from "../telemetry/counters.ts";
+import type { DecidedBy, Direction, Flow, ProtocolWord, Result, SeenAs } from "../telemetry/counters.ts";
 import { formatSocketWords } from "./address-text.ts";
 import { describeFailure, resultOfErrno } from "./connect-failure.ts";
 import type { ProxiedPod, ProxyContext } from "./context.ts";
@@ -35,6 +36,16 @@ export interface Route {
   readonly transport: ConnectionRecord["transport"];
   /** Declared; undefined: to be detected. */
   readonly protocol: Protocol | undefined;
+  /** Bound before connecting, although it is the client's. */
+  readonly source?: SocketWords | undefined;
+  /** Default: the connect time-out. */
+  readonly timeoutMs?: number;
+  readonly seenAs?: SeenAs;
+  /** Connecting failed: the way to try instead, if there is one. */
+  orElse?(errno: number): Route | undefined;
+  onConnected?(): void;
+  /** The stream has ended, connected or not. */
+  onEnd?(): void;
 }
 
 class Leg implements ConnectionHandler {
@@ -163,9 +174,10 @@ export class Stream implements ObservedStream {
   connect(route: Route): void {
     this.route = route;
     this.#service = route.service;
-    const { destination, netns } = route;
+    const { destination, netns, source, timeoutMs = this.#context.connectTimeoutMs } = route;
+    const isTransparent = source !== undefined;
     const connection = this.#context.reactor.connect(
-      { netns, destination, timeoutMs: this.#context.connectTimeoutMs },
+      { netns, destination, source, isTransparent, mark: isTransparent ? sourceMark : 0, timeoutMs },
       this.#upstream,
     );
     if (connection === undefined) {
@@ -199,6 +211,7 @@ export class Stream implements ObservedStream {
   /** Upstream is there. */
   onConnected(): void {
     this.wasConnected = true;
+    this.route?.onConnected?.();
     const declared = this.route?.protocol;
     if (declared === undefined) this.#context.detection.observe(this, this.original);
     else this.onProtocol(declared, "declared", undefined);
@@ -216,6 +229,14 @@ export class Stream implements ObservedStream {
   }
 
   onLegClosed(leg: Leg, errno: number, wasConnected: boolean): void {
+    if (leg === this.#upstream && errno !== 0 && !wasConnected && !leg.peer.closed) {
+      const next = this.route?.orElse?.(errno);
+      if (next !== undefined) {
+        leg.closed = false;
+        this.connect(next);
+        return;
+      }
+    }
     if (errno !== 0) {
       if (this.errno === 0) {
         this.errno = errno;
@@ -237,6 +258,7 @@ export class Stream implements ObservedStream {
     }
     this.observation?.onClosed();
     if (this.#protocolBy === undefined) this.onProtocol("unknown", "ended", undefined);
+    this.route?.onEnd?.();
     context.counters.closed(this.direction, this.result);
     context.streams.delete(this);
     if (context.logConnection !== undefined) context.logConnection(formatConnectionLine(this.#record()));
@@ -257,6 +279,7 @@ export class Stream implements ObservedStream {
       protocol: this.#protocol,
       protocolBy: this.#protocolBy ?? "ended",
       sni: this.#serverName,
+      seenAs: this.wasConnected ? route?.seenAs : undefined,
       bytesSent: this.#downstream.bytes,
       bytesReceived: this.#upstream.bytes,
       durationMs: this.#context.now() - this.startedMs,

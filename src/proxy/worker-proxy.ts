@@ -1,21 +1,27 @@
 // A worker's proxy: listeners of pods on one side, the snapshot's index on the other, streams in between.
 // A new snapshot counts for new connections; what is open goes on as it was decided.
 
+import type { Cidr, IpAddress } from "../mesh/address.ts";
+import { KeptSources } from "../mesh/kept-sources.ts";
 import { MeshIndex } from "../mesh/mesh-index.ts";
 import type { MeshSnapshot } from "../mesh/snapshot.ts";
 import type { Fd } from "../runtime/native.ts";
 import type { Reactor } from "../runtime/reactor.ts";
 import type { Direction, WorkerCounters } from "../telemetry/counters.ts";
+import { PodSources } from "./application-route.ts";
 import type { OpenStream, ProxiedPod, ProxyContext } from "./context.ts";
 import { Detection } from "./detection.ts";
 import { Inbound } from "./inbound.ts";
 import { Outbound } from "./outbound.ts";
+import { SourcePorts } from "./source-ports.ts";
 
 export interface WorkerProxyOptions {
   readonly reactor: Reactor;
   readonly counters: WorkerCounters;
   readonly connectTimeoutMs: number;
   readonly detectTimeoutMs: number;
+  /** createSourcePorts of source-ports.ts. */
+  readonly sourcePorts: SharedArrayBuffer;
   readonly random: () => number;
   readonly now: () => number;
   readonly logConnection: ((line: string) => void) | undefined;
@@ -29,13 +35,19 @@ export interface ProxyListener {
   readonly fd: Fd;
 }
 
+interface PodEntry {
+  readonly pod: ProxiedPod;
+  readonly listeners: readonly ProxyListener[];
+  readonly sources: PodSources;
+}
+
 const emptySnapshot: MeshSnapshot = { version: 0, node: "", workloads: [], services: [] };
 /** What an unlisten has accepted is handled in the turn after it; a timer of the reactor fires later than that. */
 const oneTurnMs = 1;
 
 export class WorkerProxy {
   readonly #context: ProxyContext;
-  readonly #pods: Map<number, { readonly pod: ProxiedPod; readonly listeners: readonly ProxyListener[] }>;
+  readonly #pods: Map<number, PodEntry>;
 
   constructor(options: WorkerProxyOptions) {
     this.#context = {
@@ -45,7 +57,9 @@ export class WorkerProxy {
         timeoutMs: options.detectTimeoutMs,
         now: () => performance.now(),
       }),
+      sourcePorts: new SourcePorts(options.sourcePorts, options.random),
       index: new MeshIndex(emptySnapshot),
+      keptSources: new KeptSources([], []),
       node: "",
       streams: new Set(),
       onIdle: () => {},
@@ -58,10 +72,16 @@ export class WorkerProxy {
     this.#context.node = snapshot.node;
   }
 
+  /** For new connections, as with snapshots. */
+  setKeptSources(podCidrs: readonly Cidr[], nodeAddresses: readonly IpAddress[]): void {
+    this.#context.keptSources = new KeptSources(podCidrs, nodeAddresses);
+  }
+
   addPod(pod: ProxiedPod, listeners: readonly ProxyListener[], originalDestinationMap: Fd): void {
-    this.#pods.set(pod.id, { pod, listeners });
+    const sources = new PodSources();
+    this.#pods.set(pod.id, { pod, listeners, sources });
     const outbound = new Outbound(this.#context, pod);
-    const inbound = new Inbound(this.#context, pod);
+    const inbound = new Inbound(this.#context, pod, sources);
     const { reactor } = this.#context;
     for (const { id, direction, fd } of listeners) {
       if (direction === "outbound") reactor.listen(fd, id, originalDestinationMap, outbound);
@@ -72,9 +92,10 @@ export class WorkerProxy {
 
   /**
    * Serves what waits in the pod's accept queues, then accepts no more. `onRemoved`: the listeners and the namespace's
-   * descriptor are not used any more. Open streams go on, or are reset.
+   * descriptor are not used any more. Open streams go on, or are reset. `onIdle`, later: nor does one to the pod's
+   * application under its client's address.
    */
-  removePod(podId: number, resetsStreams: boolean, onRemoved: () => void): void {
+  removePod(podId: number, resetsStreams: boolean, onRemoved: () => void, onIdle: () => void): void {
     const entry = this.#pods.get(podId);
     this.#pods.delete(podId);
     const { reactor } = this.#context;
@@ -83,6 +104,8 @@ export class WorkerProxy {
       if (resetsStreams) this.#abort((stream) => stream.pod.id === podId);
       if (entry !== undefined) reactor.forgetNetns(entry.pod.netns);
       onRemoved();
+      if (entry === undefined) onIdle();
+      else entry.sources.remove(onIdle);
     });
   }
 

@@ -37,5 +37,8 @@ export const command = {
 export const connectRecords = 3;
 export const connectTransparent = 1;
 
+/** SO_MARK of sockets that are bound to a client's address: native/netns/source_routing.h. */
+export const sourceMark = 0x6d58;
+
 /** Doubles in a worker's row of native statistics; telemetry/worker-stats.ts names them. */
 export const statCount = 15;

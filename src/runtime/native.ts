@@ -92,12 +92,24 @@ export interface NetnsRequests {
   listen: { netns: Fd; address: string; port: number; backlog: number };
   /** An unbound TCP socket created in that namespace (to learn its cookie by the `sock_create` program on old kernels). */
   socket: { netns: Fd; family: 4 | 6 };
+  /**
+   * Delivers what carries `sourceMark` (layout.ts) to the namespace itself: rules, routes and
+   * sysctls, in the namespace alone. No different when done twice; whole or not at all.
+   */
+  route: { netns: Fd; hasIpv6: boolean };
+  /** Takes away what `route` left there, in this process or one before, and restores the sysctls. */
+  unroute: { netns: Fd };
+  /** How many sockets still exchange data by what `route` did, also those that were closed with data to be sent. */
+  routed: { netns: Fd };
   close: { fd: Fd };
 }
 export interface NetnsReplies {
   open: { netns: Fd; cookie: NetnsCookie | undefined; inode: bigint; hasIpv6: boolean };
   listen: { fd: Fd };
   socket: { fd: Fd };
+  route: undefined;
+  unroute: undefined;
+  routed: { sockets: number };
   close: undefined;
 }
 

@@ -10,6 +10,7 @@ import {
   command,
   commandRecords,
   connectRecords,
+  connectTransparent,
   event,
   recordWords,
 } from "./layout.ts";
@@ -62,8 +63,10 @@ export interface ConnectOptions {
   netns: Fd | undefined;
   destination: SocketWords;
   /** Bound before connecting; port 0: any. */
-  source?: SocketWords;
+  source?: SocketWords | undefined;
   timeoutMs: number;
+  /** The source is another's address; its port must be given. */
+  isTransparent?: boolean;
   /** SO_MARK; 0: none. */
   mark?: number;
 }
@@ -198,7 +201,7 @@ export class Reactor {
     words[at + 4] = 0;
     words[at + 5] = options.timeoutMs;
     words[at + 6] = options.mark ?? 0;
-    words[at + 7] = 0;
+    words[at + 7] = options.isTransparent === true ? connectTransparent : 0;
     const { destination, source } = options;
     words[at + 8] = destination.w0;
     words[at + 9] = destination.w1;

@@ -1,7 +1,7 @@
 // Hot: runs per connection. One JSON line, at its end.
 // Built by hand: 1.3 µs of CPU against 1.5 of JSON.stringify; with Date's toISOString for every line either costs 1.2 more.
 
-import type { DecidedBy, Direction, ProtocolWord, Result } from "./counters.ts";
+import type { DecidedBy, Direction, ProtocolWord, Result, SeenAs } from "./counters.ts";
 
 export interface ConnectionRecord {
   readonly direction: Direction;
@@ -21,6 +21,8 @@ export interface ConnectionRecord {
   readonly protocolBy: DecidedBy;
   /** The host that the client's TLS asked for. */
   readonly sni?: string | undefined;
+  /** Under whose address the application sees the client, where the proxy has the choice. */
+  readonly seenAs?: SeenAs | undefined;
   /** Client to server. */
   readonly bytesSent: number;
   /** Server to client. */
@@ -33,13 +35,14 @@ export interface ConnectionRecord {
 
 /** Without a newline. `nowMs` is the time of the line: the connection's end. */
 export function formatConnectionLine(record: ConnectionRecord, nowMs = Date.now()): string {
-  const { direction, pod, source, destination, service, endpoint, transport, result, error } = record;
+  const { direction, pod, source, destination, service, endpoint, transport, seenAs, result, error } = record;
   let line = `{"level":"info","time":"${isoTime(nowMs)}","msg":"connection","direction":"${direction}"`;
   line += `,"pod":${JSON.stringify(pod)},"source":${JSON.stringify(source)},"destination":${JSON.stringify(destination)}`;
   if (service !== undefined) line += `,"service":${JSON.stringify(service)}`;
   if (endpoint !== undefined) line += `,"endpoint":${JSON.stringify(endpoint)}`;
   line += `,"transport":"${transport}","protocol":"${record.protocol}","protocolBy":"${record.protocolBy}"`;
   if (record.sni !== undefined) line += `,"sni":${JSON.stringify(record.sni)}`;
+  if (seenAs !== undefined) line += `,"seenAs":"${seenAs}"`;
   line += `,"bytesSent":${record.bytesSent},"bytesReceived":${record.bytesReceived}`;
   line += `,"durationMs":${record.durationMs},"result":"${result}"`;
   if (error !== undefined) line += `,"error":${JSON.stringify(error)}`;

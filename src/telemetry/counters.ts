@@ -3,8 +3,8 @@
 // main thread sums the rows at scrape time. Doubles count bytes exactly up to 2^53, and an aligned 8-byte store is never torn
 // on the machines Culvert runs on (x86-64, arm64).
 //
-//   row   | opened ×2 | closed ×2×results | bytes ×2×2 | protocols ×2×decisions | padding to 128 bytes, so that
-//         workers share no cache line
+//   row   | opened ×2 | closed ×2×results | bytes ×2×2 | protocols ×2×decisions | seen as ×3 | padding to 128 bytes, so
+//         that workers share no cache line
 
 export const directions = ["outbound", "inbound"] as const;
 export type Direction = (typeof directions)[number];
@@ -45,11 +45,20 @@ function decisions<B extends DecidedBy, P extends ProtocolWord>(by: B, ...protoc
   return protocols.map((protocol) => ({ protocol, by }));
 }
 
+/** Under whose address an application sees the client of an inbound connection. Words of metrics and access log. */
+export const seenAs = [
+  "client", // its own
+  "pod", // the application's pod's: the client is a node, outside of the mesh, or out of ports
+  "pod_after_retry", // that, because no answer came to its own
+] as const;
+export type SeenAs = (typeof seenAs)[number];
+
 const openedAt = 0;
 const closedAt = openedAt + directions.length;
 const bytesAt = closedAt + directions.length * results.length;
 const protocolsAt = bytesAt + directions.length * flows.length;
-const rowDoubles = Math.ceil((protocolsAt + directions.length * protocolDecisions.length) / 16) * 16;
+const seenAsAt = protocolsAt + directions.length * protocolDecisions.length;
+const rowDoubles = Math.ceil((seenAsAt + seenAs.length) / 16) * 16;
 const resultIndex = Object.fromEntries(results.map((result, i) => [result, i])) as Record<Result, number>;
 
 /** By `by`, then by protocol: where it stands in protocolDecisions. */
@@ -88,6 +97,10 @@ export class WorkerCounters {
   bytes(direction: Direction, flow: Flow, count: number): void {
     this.#row[bytesAt + directionIndex(direction) * flows.length + (flow === "sent" ? 0 : 1)]! += count;
   }
+
+  seenAs(how: SeenAs): void {
+    this.#row[seenAsAt + (how === "client" ? 0 : how === "pod" ? 1 : 2)]! += 1;
+  }
 }
 
 export interface CounterTotals {
@@ -98,6 +111,8 @@ export interface CounterTotals {
   readonly bytes: Readonly<Record<Direction, Readonly<Record<Flow, number>>>>;
   /** In the order of protocolDecisions. */
   readonly protocols: Readonly<Record<Direction, readonly number[]>>;
+  /** Connections to applications that were made. */
+  readonly seenAs: Readonly<Record<SeenAs, number>>;
 }
 
 /** All rows added up, while the workers go on counting. */
@@ -126,7 +141,8 @@ export function sumCounters(counters: SharedArrayBuffer, workers: number): Count
     const from = protocolsAt + d * protocolDecisions.length;
     return [...sum.subarray(from, from + protocolDecisions.length)];
   });
-  return { opened, closed, open, bytes, protocols };
+  const seen = Object.fromEntries(seenAs.map((how, i) => [how, sum[seenAsAt + i]!])) as Record<SeenAs, number>;
+  return { opened, closed, open, bytes, protocols, seenAs: seen };
 }
 
 function rowOf(counters: SharedArrayBuffer, worker: number): Float64Array {

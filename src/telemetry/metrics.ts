@@ -2,7 +2,15 @@
 // costs nothing between scrapes.
 
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
-import { type CounterTotals, directions, flows, protocolDecisions, results, sumCounters } from "./counters.ts";
+import {
+  type CounterTotals,
+  directions,
+  flows,
+  protocolDecisions,
+  results,
+  seenAs as seenAsWords,
+  sumCounters,
+} from "./counters.ts";
 import { workerStats } from "./worker-stats.ts";
 
 export interface MetricSources {
@@ -78,6 +86,14 @@ export function buildRegistry(sources: MetricSources): Registry {
         protocolDecisions.map(({ protocol, by }, i): Row => [{ direction, protocol, by }, protocols[direction][i]!]),
       ),
     ),
+  );
+  addMetric(
+    registry,
+    "counter",
+    "culvert_inbound_sources_total",
+    "Connections made to applications, by whose address these see: the client's, their own pod's, or that after no answer came to the client's",
+    ["seen_as"],
+    traffic(({ seenAs }) => seenAsWords.map((how): Row => [{ seen_as: how }, seenAs[how]])),
   );
   addMetric(registry, "counter", "culvert_capture_total", "Decisions of the BPF programs, by reason", ["reason"], () =>
     Object.entries(sources.captureReasons()).map(([reason, count]) => [{ reason }, count]),

@@ -10,7 +10,9 @@ import { sizes } from "../../../src/kernel/layout.ts";
 import type { OptOut } from "../../../src/kernel/opt-out.ts";
 import { mapTypes } from "../../../src/kernel/probe-programs.ts";
 import { addressFromBytes, formatAddress, parseAddress, parseCidr, writeAddress } from "../../../src/mesh/address.ts";
+import { sourceMark, statCount } from "../../../src/runtime/layout.ts";
 import { bpfObjectsPath, type Fd, type NetnsCookie, native } from "../../../src/runtime/native.ts";
+import { Reactor, type SocketWords } from "../../../src/runtime/reactor.ts";
 import { serveCalls } from "./calls.ts";
 import { endpoint, type Greeting } from "./greeting.ts";
 
@@ -34,6 +36,15 @@ interface StartOptions {
   pins?: string;
   unknownPods?: "pass" | "deny";
   kubeletCgroup?: string;
+}
+
+export interface DialAs {
+  pod: string;
+  source: string;
+  sourcePort: number;
+  destination: string;
+  port: number;
+  timeoutMs: number;
 }
 
 const [podsCgroup, proxyCgroup, mode] = process.argv.slice(2) as [string, string, string | undefined];
@@ -68,6 +79,11 @@ function requestOf(text: PodText): PodRequest {
     inboundStrict: text.inboundStrict ?? false,
     probePorts: text.probePorts ?? [],
   };
+}
+
+function socketWords(text: string, port: number): SocketWords {
+  const [w0, w1, w2, w3] = parseAddress(text)!.words;
+  return { w0: w0 | 0, w1: w1 | 0, w2: w2 | 0, w3: w3 | 0, port };
 }
 
 /** Reads and removes the record, as native/reactor/original_destination.cc does. */
@@ -190,6 +206,35 @@ const functions = {
     pods.delete(name);
     running().release(pod);
     for (const server of servers.values()) server.close();
+  },
+
+  /** From inside the pod, under that address; answers what the application says it sees, or the errno. */
+  async dialAs({ pod: name, ...way }: DialAs): Promise<{ greeting?: Greeting; errno?: number }> {
+    const { netns } = podNamed(name).pod;
+    const stats = new Float64Array(new SharedArrayBuffer(statCount * 8));
+    const reactor = new Reactor({ blocks: 8, worker: 0, poison: true, stats });
+    const { promise, resolve } = Promise.withResolvers<{ greeting?: Greeting; errno?: number }>();
+    const source = socketWords(way.source, way.sourcePort);
+    const destination = socketWords(way.destination, way.port);
+    reactor.connect(
+      { netns, source, isTransparent: true, mark: sourceMark, destination, timeoutMs: way.timeoutMs },
+      {
+        onConnected() {},
+        onData(connection, block, generation, offset, length) {
+          const text = Buffer.from(reactor.slab.subarray(offset, offset + length)).toString();
+          reactor.release(block, generation);
+          connection.close(0);
+          resolve({ greeting: JSON.parse(text) as Greeting });
+        },
+        onEnd() {},
+        onBlocked() {},
+        onDrained() {},
+        onClosed: (_connection, errno) => resolve({ errno }),
+      },
+    );
+    const answer = await promise;
+    reactor.close();
+    return answer;
   },
 
   /** As if nobody listened any more, while the programs stay in force. */

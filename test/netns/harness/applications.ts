@@ -65,7 +65,7 @@ export function redis(port = 6379): Application {
   };
 }
 
-/** Sends back what it receives, and a FIN for a FIN. */
-export function echo(port: number): Application {
-  return { name: "echo", ports: [port], command: async () => [await tool("echo"), `${port}`] };
+/** Sends back what it receives, and a FIN for a FIN. `mark`: the listener's own. */
+export function echo(port: number, mark = 0): Application {
+  return { name: "echo", ports: [port], command: async () => [await tool("echo"), `${port}`, `${mark}`] };
 }

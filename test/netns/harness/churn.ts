@@ -19,10 +19,18 @@ export async function churn(
   client: Host,
   address: string,
   port: number,
-  options: { connections: number; concurrency?: number },
+  options: { connections: number; concurrency?: number; firstSourcePort?: number },
 ): Promise<ChurnResult> {
-  const { connections, concurrency = defaultConcurrency } = options;
-  const output = await client.run(await tool("churn"), address, `${port}`, `${connections}`, `${concurrency}`);
+  const { connections, concurrency = defaultConcurrency, firstSourcePort } = options;
+  const ports = firstSourcePort === undefined ? [] : [`${firstSourcePort}`];
+  const output = await client.run(
+    await tool("churn"),
+    address,
+    `${port}`,
+    `${connections}`,
+    `${concurrency}`,
+    ...ports,
+  );
   return (JSON.parse(output.split("\n").at(-1)!) as ChurnResult[])[0]!;
 }
 

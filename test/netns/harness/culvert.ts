@@ -13,6 +13,10 @@ export interface CulvertOptions {
   /** Default 2. */
   readonly workers?: number;
   readonly podCidrs?: readonly string[];
+  /** What the mesh file says of other nodes. */
+  readonly nodes?: readonly { readonly name: string; readonly addresses: readonly string[] }[];
+  /** Names of pods that this process is to leave alone. */
+  readonly without?: readonly string[];
   readonly drainTimeoutSeconds?: number;
   readonly connectTimeoutSeconds?: number;
   readonly detectTimeoutSeconds?: number;
@@ -44,6 +48,7 @@ export interface ConnectionEvent extends LogEvent {
   readonly protocol: string;
   readonly protocolBy: string;
   readonly sni?: string;
+  readonly seenAs?: string;
   readonly bytesSent: number;
   readonly bytesReceived: number;
   readonly durationMs: number;

@@ -35,13 +35,14 @@ function document({ node, cgroups, socket, pins, pods, services, options }: Mesh
       ...(options.connectTimeoutSeconds && { connectTimeoutSeconds: options.connectTimeoutSeconds }),
       ...(options.detectTimeoutSeconds && { detectTimeoutSeconds: options.detectTimeoutSeconds }),
     },
+    ...(options.nodes && { nodes: options.nodes }),
     workloads: [
       ...(options.workloads ?? []),
       ...pods.map((pod) => ({
         name: pod.name,
         node,
         addresses: [pod.addresses.ipv4, pod.addresses.ipv6].filter((address) => address !== undefined),
-        ...presence(pod),
+        ...presence(pod, options.without?.includes(pod.name)),
         ...capture(pod.options),
       })),
     ],
@@ -56,10 +57,10 @@ function document({ node, cgroups, socket, pins, pods, services, options }: Mesh
   };
 }
 
-function presence({ netnsPath, options: { enrolled, probePorts } }: Pod): object {
+function presence({ netnsPath, options: { enrolled, probePorts } }: Pod, isLeftAlone = false): object {
   return {
     ...(enrolled !== "unknown" && { netns: netnsPath }),
-    ...(enrolled === false && { enroll: false }),
+    ...((enrolled === false || isLeftAlone) && { enroll: false }),
     ...(probePorts && { probePorts }),
   };
 }

@@ -1,5 +1,5 @@
-// A node: a network namespace with two bridges, one for its pods and one for hosts outside the mesh, that routes between
-// them; and the Culvert process that runs on it.
+// A node: a network namespace with bridges, for its pods, for pods of other nodes and for hosts outside the mesh, that routes
+// between them; and the Culvert process that runs on it.
 
 import { join } from "node:path";
 import { Culvert, type CulvertOptions } from "./culvert.ts";
@@ -26,6 +26,7 @@ export class MeshNode {
   readonly #site: Site;
   readonly #services: ReadonlyMap<string, Service>;
   readonly #pods: Network;
+  readonly #elsewhere: Network;
   readonly #outside: Network;
   readonly #processes: Host[] = [];
   readonly #started: Culvert[] = [];
@@ -45,6 +46,12 @@ export class MeshNode {
     this.#site = site;
     this.#services = services;
     this.#pods = { bridge: "pods", ipv4Prefix: `10.244.${subnet}.`, ipv6Prefix: `fd00:244:${subnet}::`, hosts: [] };
+    this.#elsewhere = {
+      bridge: "elsewhere",
+      ipv4Prefix: `10.244.${subnet + 100}.`,
+      ipv6Prefix: `fd00:244:${subnet + 100}::`,
+      hosts: [],
+    };
     this.#outside = { bridge: "outside", ipv4Prefix: `192.0.2.`, ipv6Prefix: `2001:db8:${subnet}::`, hosts: [] };
   }
 
@@ -80,6 +87,20 @@ export class MeshNode {
     if (this.#namespace !== undefined) host.build(this.#namespace);
     this.#processes.push(host);
     return host;
+  }
+
+  /** A pod of another node, a router away, that mesh.yaml does not name: it has an address of the pod CIDR. */
+  elsewhere(name: string): Host {
+    const declared = this.#elsewhere.hosts.find((host) => host.name === name);
+    if (declared !== undefined) return declared;
+    const cgroup = this.#directory.makeCgroup("outside", name);
+    const host = new Host(name, nextAddresses(this.#elsewhere, [4, 6]), cgroup, this.#site);
+    this.#elsewhere.hosts.push(host);
+    return host;
+  }
+
+  get #networks(): readonly Network[] {
+    return [this.#pods, this.#elsewhere, this.#outside];
   }
 
   get pods(): readonly Pod[] {
@@ -151,14 +172,14 @@ export class MeshNode {
     const holders = this.#directory.makeCgroup("holders");
     if (this.#namespace === undefined) {
       this.#namespace = await Namespace.create(this.name, holders, { forwards: true });
-      await this.#namespace.configure([this.#pods, this.#outside].flatMap(bridgeLines));
+      await this.#namespace.configure(this.#networks.flatMap(bridgeLines));
       for (const host of this.#processes) host.build(this.#namespace);
     }
     const node = this.#namespace;
     const links: string[] = [];
     const unconfigured: [Host, Network][] = [];
     await Promise.all(
-      [this.#pods, this.#outside].flatMap((network) =>
+      this.#networks.flatMap((network) =>
         network.hosts
           .filter((host) => !host.isBuilt && !host.isHeldBack)
           .map(async (host) => {
@@ -195,7 +216,8 @@ export class MeshNode {
   }
 
   async startApplications(): Promise<void> {
-    const hosts = [...this.#pods.hosts, ...this.#outside.hosts, ...this.#processes].filter((host) => host.isBuilt);
+    const networked = this.#networks.flatMap((network) => network.hosts);
+    const hosts = [...networked, ...this.#processes].filter((host) => host.isBuilt);
     await Promise.all(hosts.map((host) => host.startApplications()));
   }
 }

@@ -78,6 +78,15 @@ export class Namespace {
     return this.#sockets().filter((socket) => socket.port === port && socket.state === state).length;
   }
 
+  /** A counter of /proc/net/netstat, such as TcpExt TCPSYNChallenge. */
+  counter(group: string, name: string): number {
+    const lines = readFileSync(`/proc/${this.#holder.pid}/net/netstat`, "utf8").split("\n");
+    const [names, values] = lines.filter((line) => line.startsWith(`${group}:`)).map((line) => line.split(" "));
+    const at = names?.indexOf(name) ?? -1;
+    if (at < 0) throw new Error(`no counter ${name} in group ${group} of /proc/net/netstat`);
+    return Number(values![at]);
+  }
+
   #sockets(): { port: number; state: string }[] {
     return ["tcp", "tcp6"].flatMap((table) => {
       const lines = readFileSync(`/proc/${this.#holder.pid}/net/${table}`, "utf8").trim().split("\n").slice(1);

@@ -23,8 +23,9 @@ export class RemoteSocket {
   }
 
   /** Through an IPv6 socket when the address is one: `::ffff:10.96.0.10` is what Java and Node do for IPv4. Rejects with the errno's name. */
-  async connect(address: string, port: number, options: { from?: string } = {}): Promise<this> {
-    await this.#call(`connect ${address} ${port} ${options.from ?? ""}`);
+  async connect(address: string, port: number, options: { from?: string; fromPort?: number } = {}): Promise<this> {
+    const { from, fromPort } = options;
+    await this.#call(`connect ${address} ${port} ${from ?? ""} ${fromPort ?? ""}`);
     return this;
   }
 

@@ -1,5 +1,6 @@
 // Short connections that the client closes first: connect, one byte there, one byte back, close.
-// Usage: churn ADDRESS PORT CONNECTIONS CONCURRENCY; CONNECTIONS 0: until standard input ends.
+// Usage: churn ADDRESS PORT CONNECTIONS CONCURRENCY [FIRST_SOURCE_PORT]; CONNECTIONS 0: until standard input ends. With
+// a first source port, connections bind that, the next, and so on, instead of a port of the kernel's choice.
 // A line on standard input begins a new phase: connections are counted in the phase in which they were *started*.
 // Prints "phase" when one begins, and at the end a JSON line:
 // [{"succeeded":N,"direct":N,"failed":{"ECONNRESET":2},"seconds":1.5}, …]; "direct" are those that were connected, well or
@@ -25,6 +26,7 @@ static int poller, current, concurrency;
 static long started, limit, open_count;
 static struct sockaddr_storage target;
 static socklen_t target_length;
+static int next_source_port;
 
 static void open_next(struct connection *c);
 
@@ -39,13 +41,20 @@ static void finish(struct connection *c, int error) {
   open_count--;
 }
 
+static int bind_next_port(int fd) {
+  struct sockaddr_storage source;
+  socklen_t length = parse_address(target.ss_family == AF_INET ? "0.0.0.0" : "::", next_source_port++, &source);
+  return bind(fd, (struct sockaddr *)&source, length);
+}
+
 static void open_next(struct connection *c) {
   while (limit == 0 || started < limit) {
     started++;
     open_count++;
     *c = (struct connection){.phase = current, .began = seconds_now()};
     c->fd = socket(target.ss_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    if (c->fd >= 0 && (connect(c->fd, (struct sockaddr *)&target, target_length) == 0 || errno == EINPROGRESS)) {
+    if (c->fd >= 0 && (next_source_port == 0 || bind_next_port(c->fd) == 0) &&
+        (connect(c->fd, (struct sockaddr *)&target, target_length) == 0 || errno == EINPROGRESS)) {
       struct epoll_event event = {.events = EPOLLOUT, .data.ptr = c};
       epoll_ctl(poller, EPOLL_CTL_ADD, c->fd, &event);
       return;
@@ -92,11 +101,13 @@ static void print_result(void) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 5) return fprintf(stderr, "usage: churn ADDRESS PORT CONNECTIONS CONCURRENCY\n"), 2;
+  if (argc != 5 && argc != 6)
+    return fprintf(stderr, "usage: churn ADDRESS PORT CONNECTIONS CONCURRENCY [FIRST_SOURCE_PORT]\n"), 2;
   raise_descriptor_limit();
   setvbuf(stdout, NULL, _IOLBF, 0);
   target_length = parse_address(argv[1], atoi(argv[2]), &target);
   limit = atol(argv[3]);
+  next_source_port = argc == 6 ? atoi(argv[5]) : 0;
   int endless = limit == 0, watches_input = endless, stopped = 0;
   concurrency = atoi(argv[4]);
   if (concurrency < 1 || concurrency > max_concurrency)

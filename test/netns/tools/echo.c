@@ -1,6 +1,7 @@
 // Sends back what it receives, over any number of connections; a FIN for a FIN. A line on standard input is answered
 // with {"accepted":N,"direct":N}: "direct" are those from beyond this namespace, which one of a proxy in it is not.
-// Usage: echo PORT
+// MARK: SO_MARK of the listener, and so of what it answers.
+// Usage: echo PORT [MARK]
 #include "tool.h"
 
 // Blocking writes: its clients read what they are sent, and wait for it before they send more.
@@ -14,9 +15,11 @@ static void send_all(int fd, const char *bytes, ssize_t length) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 2) return fprintf(stderr, "usage: echo PORT\n"), 2;
+  if (argc != 2 && argc != 3) return fprintf(stderr, "usage: echo PORT [MARK]\n"), 2;
   raise_descriptor_limit();
   int listener = listen_on("::", atoi(argv[1])), poller = epoll_create1(0);
+  unsigned mark = argc == 3 ? atoi(argv[2]) : 0;
+  if (mark != 0 && setsockopt(listener, SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0) die("SO_MARK");
   fcntl(listener, F_SETFL, O_NONBLOCK);
   struct epoll_event event = {.events = EPOLLIN, .data.fd = listener}, ready[256];
   epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event);

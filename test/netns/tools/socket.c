@@ -21,13 +21,13 @@ static void bound_waits(int socket) {
   setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
 }
 
-static int do_connect(const char *address, int port, const char *from) {
+static int do_connect(const char *address, int port, const char *from, int from_port) {
   struct sockaddr_storage name, source;
   socklen_t length = parse_address(address, port, &name);
   fd = socket(name.ss_family, SOCK_STREAM, 0);
   bound_waits(fd);
   if (from != NULL) {
-    socklen_t source_length = parse_address(from, 0, &source);
+    socklen_t source_length = parse_address(from, from_port, &source);
     if (bind(fd, (struct sockaddr *)&source, source_length)) return -1;
   }
   return connect(fd, (struct sockaddr *)&name, length);
@@ -107,9 +107,10 @@ int main(void) {
   setvbuf(stdout, NULL, _IOLBF, 0);
   while (getline(&line, &size, stdin) > 0) {
     char *call = strtok(line, " \n"), *a = strtok(NULL, " \n"), *b = strtok(NULL, " \n"), *c = strtok(NULL, " \n");
+    char *d = strtok(NULL, " \n");
     if (call == NULL) continue;
     if (!strcmp(call, "connect"))
-      done(do_connect(a, atoi(b), c));
+      done(do_connect(a, atoi(b), c, d == NULL ? 0 : atoi(d)));
     else if (!strcmp(call, "listen"))
       done(listener = listen_on(a, atoi(b)));
     else if (!strcmp(call, "accept")) {

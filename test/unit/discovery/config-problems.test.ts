@@ -35,8 +35,14 @@ const ruleList = (count: number) => `[${new Array<string>(count).fill("{ ports: 
 type Case = readonly [text: string, path: string, message: RegExp];
 const cases: Record<string, readonly Case[]> = {
   "a document of another shape": [
-    ["«»", "", /there is no value; write a mapping of node, workloads, services/],
+    ["«»", "", /there is no value; write a mapping of node, nodes, workloads, services/],
     ["«- a»", "", /a list does not fit here; write a mapping/],
+    [`${node}nodes: [{ name: b, addresses: «[]» }]`, "nodes[0].addresses", /is empty; write at least one of the node/],
+    [
+      `${node}nodes: [{ name: b, addresses: [192.0.2.1] }, { name: «b», addresses: [192.0.2.2] }]`,
+      "nodes[1].name",
+      /b is already the name of nodes\[0\]\.name; list a node once/,
+    ],
     ["«workloads: []»", "node", /is missing/],
     ["node: «»\n", "node", /there is no value; write a mapping of name, cgroups/],
     [`${node}workloads: «x»`, "workloads", /"x" does not fit here; write a list of workloads/],
@@ -257,7 +263,7 @@ for (const [title, rows] of Object.entries(cases)) {
 
 describe("problems in mesh.yaml", () => {
   test("are told all at once, in the order of the file, whether of shape or of reference", () => {
-    const text = `nodes: {}
+    const text = `noode: {}
 node:
   name: a
   cgroups: { pods: /p }
@@ -273,7 +279,7 @@ services:
     assert.deepEqual(
       problemsOf(text).map((it) => `${it.line}:${it.column} ${it.path}`),
       [
-        "1:1 nodes",
+        "1:1 noode",
         "5:12 node.workers",
         "6:3 node.one",
         "7:3 node.two",

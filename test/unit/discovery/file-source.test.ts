@@ -20,6 +20,8 @@ node:
   detectTimeoutSeconds: 3600
   log: { level: debug }
   pins: /sys/fs/bpf/x/a
+nodes:
+  - { name: b, addresses: [192.0.2.2, "2001:db8::2"] }
 workloads:
   - name: web-1
     node: a
@@ -71,8 +73,17 @@ describe("mesh.yaml", () => {
     );
   });
 
+  test("names addresses of other nodes", () => {
+    const { nodes } = parseMesh(full, "mesh.yaml");
+    assert.deepEqual(
+      nodes.map(({ name, addresses }) => [name, ...addresses.map(formatAddress)]),
+      [["b", "192.0.2.2", "2001:db8::2"]],
+    );
+  });
+
   test("needs little: the rest has defaults", () => {
-    const { node, snapshot, pods } = parseMesh(least, "mesh.yaml");
+    const { node, nodes, snapshot, pods } = parseMesh(least, "mesh.yaml");
+    assert.deepEqual(nodes, []);
     assert.deepEqual(node, {
       name: "a",
       cgroups: { pods: "/sys/fs/cgroup/pods", proxy: undefined, kubelet: undefined },

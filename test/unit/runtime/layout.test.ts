@@ -36,6 +36,11 @@ test("sizes are the same in TypeScript and C++", () => {
   assert.equal(layout.statCount, stats?.length);
 });
 
+test("the mark of kept sources is the same in TypeScript and C++", () => {
+  const routing = readFileSync(new URL("../../../native/netns/source_routing.h", import.meta.url), "utf8");
+  assert.equal(layout.sourceMark, Number(/kSourceMark = (0x[0-9a-f]+);/.exec(routing)?.[1]));
+});
+
 test("events and commands have the same numbers in TypeScript and C++", () => {
   assert.deepEqual({ ...layout.event }, enumOf("Event"));
   assert.deepEqual({ ...layout.command }, enumOf("Command"));

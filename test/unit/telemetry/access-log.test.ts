@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { type ConnectionRecord, formatConnectionLine } from "../../../src/telemetry/access-log.ts";
-import { directions, protocolDecisions, results } from "../../../src/telemetry/counters.ts";
+import { directions, protocolDecisions, results, seenAs } from "../../../src/telemetry/counters.ts";
 
 const record: ConnectionRecord = {
   direction: "outbound",
@@ -64,6 +64,7 @@ test("whatever the strings hold, the line reads back as the record and stays one
     protocol: fc.constantFrom(...protocolDecisions.map((it) => it.protocol)),
     protocolBy: fc.constantFrom(...protocolDecisions.map((it) => it.by)),
     sni: string,
+    seenAs: fc.constantFrom(...seenAs),
     bytesSent: fc.maxSafeNat(),
     bytesReceived: fc.maxSafeNat(),
     durationMs: fc.nat(),

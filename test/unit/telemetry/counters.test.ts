@@ -7,6 +7,7 @@ import {
   flows,
   protocolDecisions,
   results,
+  seenAs,
   sumCounters,
   WorkerCounters,
 } from "../../../src/telemetry/counters.ts";
@@ -68,6 +69,14 @@ test("bytes are counted exactly far beyond 32 bits", () => {
   worker.bytes("inbound", "received", 2 ** 52);
   worker.bytes("inbound", "received", 1);
   assert.equal(sumCounters(counters, 1).bytes.inbound.received, 2 ** 52 + 1);
+});
+
+test("each way of being seen is counted by itself, over all workers", () => {
+  const counters = createCounters(2);
+  for (const [i, how] of seenAs.entries()) {
+    for (let n = 0; n <= i; n++) new WorkerCounters(counters, n % 2).seenAs(how);
+  }
+  assert.deepEqual(sumCounters(counters, 2).seenAs, { client: 1, pod: 2, pod_after_retry: 3 });
 });
 
 test("workers write to cache lines of their own", () => {
