@@ -1,4 +1,4 @@
-// Runs the tests: every file of test/unit, test/fuzz, test/native, test/kernel and test/netns in a process of its own, two at a time, a line per
+// Runs the tests: every file of test/vm, unit, fuzz, native, kernel and netns in a process of its own, two at a time, a line per
 // file. `npm test -- <pattern>` runs the files whose path contains the pattern or, when there is none, the tests whose
 // title matches it. Afterwards nothing of the run may be left on the machine: a leftover fails it like a failed test.
 
@@ -52,7 +52,7 @@ async function main(patterns: readonly string[]): Promise<number> {
 }
 
 function select(patterns: readonly string[]): { files: string[]; titles: readonly string[] } {
-  const all = ["unit", "fuzz", "native", "kernel", "netns"].flatMap((kind) =>
+  const all = ["vm", "unit", "fuzz", "native", "kernel", "netns"].flatMap((kind) =>
     globSync(`test/${kind}/**/*.test.ts`, { cwd: root }).sort(),
   );
   if (patterns.length === 0) return { files: all, titles: [] };

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a fresh Debian 12 ready: apt packages that are missing, `npm ci` under the pinned Node, the addon, the BPF
-# objects. Idempotent and silent when nothing is to do; one line per step otherwise. Usage: setup.sh [demo|test|check|bench]
+# objects. Idempotent and silent when nothing is to do; one line per step otherwise. Usage: setup.sh [demo|test|kernels|check|bench]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 purpose=${1:-build}
@@ -23,7 +23,9 @@ case $purpose in
     packages+=(nginx-light libnginx-mod-stream haproxy redis-server redis-tools curl procps openssl)
     packages+=(openssh-server openssh-client exim4-daemon-light nghttp2-server)
     packages+=(postgresql-15 postgresql-client-15 mariadb-server-core mariadb-client-core)
+    packages+=(qemu-system-x86 busybox e2fsprogs)
     ;;
+  kernels) packages+=(nginx-light curl qemu-system-x86 busybox e2fsprogs) ;;
   bench) packages+=(nginx-light libnginx-mod-stream haproxy procps linux-perf) ;;
 esac
 
