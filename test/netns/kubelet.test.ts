@@ -1,9 +1,10 @@
 // Probes by whoever is exempt (the kubelet) ask the application itself; everybody else on the node is captured.
 
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, rmdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { test } from "node:test";
 import { nginx } from "./harness/applications.ts";
+import { removeCgroup } from "./harness/cgroup.ts";
 import type { Culvert } from "./harness/culvert.ts";
 import type { Host } from "./harness/host.ts";
 import { Mesh } from "./harness/mesh.ts";
@@ -48,7 +49,7 @@ test("probes from the exempt cgroup reach the application directly before and af
     assert.deepEqual(await dial(culvert, agent, web, probePort), captured, "the second rule rests meanwhile");
     assert.equal(await isAttached(), 1);
 
-    rmdirSync(kubelet.cgroup);
+    await removeCgroup(kubelet.cgroup);
     await culvert.log.atLeast(round, "defunct", ({ msg }) => /cgroup is gone, its hook defunct/.test(msg));
     assert.equal(await isAttached(), 0);
     mkdirSync(kubelet.cgroup);
@@ -69,8 +70,8 @@ test("a kubelet's cgroup whose parents come later, or go too, is attached to whe
     mkdirSync(deep.cgroup, { recursive: true });
     await culvert.log.atLeast(round, "attached", ({ msg }) => /cgroup is there: attached/.test(msg));
     assert.deepEqual(await dial(culvert, deep, web), direct);
-    rmdirSync(deep.cgroup);
-    rmdirSync(`${kubelet.cgroup}/system.slice`);
+    await removeCgroup(deep.cgroup);
+    await removeCgroup(`${kubelet.cgroup}/system.slice`);
     await culvert.log.atLeast(round, "defunct", ({ msg }) => /cgroup is gone/.test(msg));
   }
   await culvert.terminate();
@@ -80,7 +81,7 @@ test("while the exempt cgroup is not there, connections from an address of the n
   await using mesh = await Mesh.start();
   const { kubelet, agent, web, start } = declare(mesh);
   const outside = mesh.node("a").outside("laptop");
-  rmdirSync(kubelet.cgroup);
+  await removeCgroup(kubelet.cgroup);
   const culvert = await start();
   assert.deepEqual(await dial(culvert, agent, web, probePort), byPort);
   assert.deepEqual(await dial(culvert, agent, web), captured, "another port");
@@ -101,7 +102,7 @@ test("a killed Culvert's exemption stays in force with what it pinned, and the n
   assert.deepEqual(await dial(second, kubelet, web), direct);
   assert.deepEqual(await dial(second, agent, web), captured);
   await second.kill();
-  rmdirSync(kubelet.cgroup);
+  await removeCgroup(kubelet.cgroup);
   mkdirSync(kubelet.cgroup);
   const third = await start();
   assert.deepEqual(await dial(third, kubelet, web), direct);

@@ -1,10 +1,11 @@
 // Pods that come and go while Culvert runs, and namespaces that it knows nothing of.
 
 import assert from "node:assert/strict";
-import { unlinkSync } from "node:fs";
+import { mkdirSync, unlinkSync } from "node:fs";
 import { test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
 import { echo, nginx } from "./harness/applications.ts";
+import { removeCgroup } from "./harness/cgroup.ts";
 import { churn, EndlessChurn } from "./harness/churn.ts";
 import type { Culvert } from "./harness/culvert.ts";
 import { type Holdings, holdings } from "./harness/holdings.ts";
@@ -156,6 +157,25 @@ for (const how of ["its path is removed", "its last process ends"] as const) {
     if (how === "its path is removed") await node.uninstall();
   });
 }
+
+test("a pod whose cgroup is removed is withdrawn although something still holds its namespace, and is enrolled again when both are there", async () => {
+  await using mesh = await Mesh.start();
+  const node = mesh.node("a");
+  const pod = node.pod("pod", { namesCgroup: true });
+  const server = node.pod("server", { enrolled: false }).serve(echo(7000));
+  const culvert = await node.culvert();
+  for (let round = 1; round <= 2; round++) {
+    for (const address of [server.ipv4, server.ipv6]) {
+      assert.deepEqual(await outcome(pod, address), { succeeded: 10, direct: 0 });
+    }
+    await removeCgroup(pod.cgroup);
+    await isEnrolled(culvert, 0);
+    assert.equal((await culvert.metrics()).sum("culvert_pods_gone_total"), round);
+    mkdirSync(pod.cgroup);
+    await isEnrolled(culvert, 1);
+  }
+  await culvert.terminate();
+});
 
 async function outcome(from: Pod, address: string, port = 7000): Promise<Record<string, number>> {
   const { succeeded, direct, failed } = await churn(from, address, port, { connections: 10, concurrency: 1 });

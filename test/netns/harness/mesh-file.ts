@@ -57,8 +57,11 @@ function document({ node, cgroups, socket, pins, pods, services, options }: Mesh
   };
 }
 
-function presence({ netnsPath, options: { enrolled, probePorts } }: Pod, isLeftAlone = false): object {
+function presence(pod: Pod, isLeftAlone = false): object {
+  const { netnsPath, cgroup, options } = pod;
+  const { enrolled, probePorts, namesCgroup } = options;
   return {
+    ...(namesCgroup && { cgroup }),
     ...(enrolled !== "unknown" && { netns: netnsPath }),
     ...((enrolled === false || isLeftAlone) && { enroll: false }),
     ...(probePorts && { probePorts }),

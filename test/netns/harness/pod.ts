@@ -16,6 +16,8 @@ export interface PodOptions {
   readonly enrolled?: boolean | "unknown";
   /** Its namespace is made by `make`, and has its path from `announce` on. */
   readonly isLate?: boolean;
+  /** mesh.yaml says its cgroup, without which it counts as gone. */
+  readonly namesCgroup?: boolean;
   readonly probePorts?: readonly number[];
   readonly outboundOptOut?: readonly OptOut[];
   readonly inboundOptOut?: readonly OptOut[];
