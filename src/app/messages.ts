@@ -1,8 +1,8 @@
 // What the main thread and its workers say to each other. Messages in one direction keep their order.
 
-import type { Cidr, IpAddress } from "../mesh/address.ts";
+import type { Cidr, IpAddress, IpFamily } from "../mesh/address.ts";
 import type { MeshSnapshot } from "../mesh/snapshot.ts";
-import type { ProxiedPod } from "../proxy/context.ts";
+import type { ProxiedPod } from "../proxy/proxied-pod.ts";
 import type { ProxyListener } from "../proxy/worker-proxy.ts";
 import type { Fd } from "../runtime/native.ts";
 
@@ -20,6 +20,8 @@ export interface WorkerSettings {
   /** createSourcePorts of proxy/source-ports.ts; of all workers together. */
   readonly sourcePorts: SharedArrayBuffer;
   readonly logsConnections: boolean;
+  /** Where the kernel keeps the tuples of this process's connections. */
+  readonly bypassMap: Fd;
   /** What the worker does when its first connection is accepted: throw, or never return to its loop. */
   readonly failsForTest: "throw" | "busy" | undefined;
 }
@@ -33,6 +35,8 @@ export type ToWorker =
       readonly listeners: readonly ProxyListener[];
       readonly originalDestinationMap: Fd;
     }
+  /** The kernel captures it from now on. */
+  | { readonly type: "armPod"; readonly podId: number }
   /** `removal`: a number never used before. */
   | { readonly type: "removePod"; readonly podId: number; readonly removal: number; readonly resetsStreams: boolean }
   /** Answer when no stream is open. */
@@ -47,4 +51,11 @@ export type FromWorker =
   | { readonly type: "podRemoved"; readonly podId: number }
   | { readonly type: "podIdle"; readonly removal: number }
   | { readonly type: "drained" }
+  /** Between these pods the network rewrites sources. */
+  | {
+      readonly type: "sourceRewritten";
+      readonly clientId: number;
+      readonly serverId: number;
+      readonly family: IpFamily;
+    }
   | { readonly type: "log"; readonly lines: string };

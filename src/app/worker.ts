@@ -24,6 +24,9 @@ const proxy = new WorkerProxy({
   random: Math.random,
   now: settings.failsForTest === undefined ? Date.now : failForTest,
   logConnection: settings.logsConnections ? (line) => log.add(line) : undefined,
+  bypassMap: settings.bypassMap,
+  onSourceRewritten: ({ client, server, family }) =>
+    post({ type: "sourceRewritten", clientId: client.id, serverId: server.id, family }),
 });
 
 port.on("message", (message: ToWorker) => {
@@ -37,6 +40,9 @@ port.on("message", (message: ToWorker) => {
     case "addPod":
       proxy.addPod(message.pod, message.listeners, message.originalDestinationMap);
       post({ type: "podAdded", podId: message.pod.id });
+      break;
+    case "armPod":
+      proxy.armPod(message.podId);
       break;
     case "removePod":
       proxy.removePod(
