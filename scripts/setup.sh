@@ -72,6 +72,22 @@ install_node_modules() {
   export PATH="$PWD/node_modules/.bin:$PATH"
 }
 
+# Of its package this one program: installed, it would bring a server that runs at every boot.
+fetch_promtool() {
+  [ -x build/tools/promtool ] && return
+  local directory
+  say "fetching promtool"
+  directory=$(mktemp -d)
+  (
+    cd "$directory" && chmod 755 .
+    quietly apt-get download prometheus 2>/dev/null || { quietly apt-get update && quietly apt-get download prometheus; }
+    dpkg-deb --fsys-tarfile prometheus_*.deb | tar x ./usr/bin/promtool
+  ) || fail "apt-get download prometheus failed (above); check this machine's package sources and network"
+  mkdir -p build/tools
+  mv "$directory/usr/bin/promtool" build/tools/promtool
+  rm -rf "$directory"
+}
+
 check_machine() {
   [ "$(id -u)" -eq 0 ] || fail "needs root (network namespaces, cgroups, BPF); run it as root"
   local release major minor
@@ -84,4 +100,5 @@ check_machine() {
 case $purpose in demo | test | bench) check_machine ;; esac
 install_packages
 install_node_modules
+[ "$purpose" != test ] || fetch_promtool
 bash scripts/build.sh all

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { exitCodeOf, isUsage } from "./cli/exit-codes.ts";
 import { createProgram, explain } from "./cli/program.ts";
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
@@ -8,6 +9,6 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
 try {
   await createProgram(version).parseAsync();
 } catch (error) {
-  process.stderr.write(`${explain(error)}\n`);
-  process.exitCode = 1;
+  process.exitCode = exitCodeOf(error);
+  if (!isUsage(error)) process.stderr.write(`${explain(error)}\n`);
 }

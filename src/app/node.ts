@@ -1,7 +1,7 @@
 // One node's Culvert: reads the mesh file, starts the workers, captures the pods, answers on the admin socket, drains.
 
 import { availableParallelism } from "node:os";
-import { dirname } from "node:path";
+import { dirname, resolve as resolvePath } from "node:path";
 import { startAdmin } from "../admin/admin-server.ts";
 import { loadMeshFile } from "../discovery/file-source.ts";
 import type { NodeConfig } from "../discovery/node-config.ts";
@@ -12,12 +12,16 @@ import type { IpAddress } from "../mesh/address.ts";
 import type { MeshSnapshot } from "../mesh/snapshot.ts";
 import { createSourcePorts } from "../proxy/source-ports.ts";
 import { statCount } from "../runtime/layout.ts";
-import { bpfObjectsPath, type Fd, native } from "../runtime/native.ts";
+import { bpfObjectsPath, native } from "../runtime/native.ts";
 import { createCounters } from "../telemetry/counters.ts";
-import { createLogger, type Logger, openLogOutput } from "../telemetry/log.ts";
+import { type Logger, NodeLog, openLogOutput } from "../telemetry/log.ts";
 import { buildRegistry } from "../telemetry/metrics.ts";
 import { addEnrolmentGaps, addPresenceMetrics } from "../telemetry/presence-metrics.ts";
-import { watchAcceptErrors } from "./accept-errors.ts";
+import { descriptors } from "./introspection/descriptors.ts";
+import { liveness, workerReports } from "./introspection/health.ts";
+import type { NodeView } from "./introspection/node-view.ts";
+import { watchNode } from "./introspection/node-watch.ts";
+import { introspectionPages } from "./introspection/pages.ts";
 import type { WorkerSettings } from "./messages.ts";
 import { Pods } from "./pods.ts";
 import { Presence } from "./presence.ts";
@@ -38,10 +42,9 @@ export interface NodeOptions {
 export async function runNode({ configPath, version }: NodeOptions): Promise<void> {
   const { node, nodes, snapshot, pods: localPods, plainNamespaces } = loadMeshFile(configPath);
   native.hardenProcess();
-  const descriptors = native.raiseDescriptorLimit();
-  native.setPeerTimeout(node.peerTimeoutMs);
   const output = openLogOutput();
-  const log = createLogger(node.logLevel, output);
+  const nodeLog = new NodeLog(node.logLevel, output);
+  const log = nodeLog.logger;
 
   await using cleanup = new AsyncDisposableStack();
   const proxyCgroup = node.cgroups.proxy ?? defaultProxyCgroup(node.name);
@@ -62,10 +65,9 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
   capture.setDestinations(destinations, node.podCidrs);
   capture.setRefused(servicesWithoutEndpoint(snapshot));
 
-  const settings = workerSettings(node, capture.bypassMap);
+  const settings = workerSettings(node);
   const workers = await WorkerPool.start(settings, {
     onLog: (lines) => output.write(lines),
-    onSourceRewritten: (pair) => pods.rewrittenPairs.add(pair, (podId) => pods.nameOf(podId)),
     onFailure(worker, err) {
       log.fatal({ worker, err }, "worker failed");
       output.flushSync();
@@ -75,29 +77,45 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
     },
   });
   cleanup.defer(() => workers.stop());
-  const stats = settings.map((each) => each.stats);
-  cleanup.use(watchAcceptErrors(stats, descriptors, log));
   workers.tell({ type: "snapshot", snapshot });
 
   let notReady = "starting";
   const registry = buildRegistry({
     counters: settings[0]!.counters,
     workers: settings.length,
-    reactorStats: () => stats,
+    reactorStats: () => settings.map((each) => each.stats),
     captureReasons: () => capture.reasonCounts(),
     meshVersion: () => snapshot.version,
     podsEnrolled: () => pods.count,
-    rewrittenPairs: (family) => pods.rewrittenPairs.count(family),
     version,
   });
   const pods = new Pods(capture, workers, log, addEnrolmentGaps(registry));
+  const view: NodeView = {
+    version,
+    configPath: resolvePath(configPath),
+    startedAt: new Date(),
+    config: () => node,
+    snapshot: () => snapshot,
+    localPods: () => localPods,
+    pods,
+    workers,
+    capture,
+    counters: settings[0]!.counters,
+    stats: settings.map((each) => each.stats),
+    log: nodeLog,
+    readiness: () => ({ ok: notReady === "", reason: notReady }),
+  };
   const admin = await startAdmin({
     socket: node.admin.socket,
     address: node.admin.address,
     metrics: () => registry.metrics(),
-    readiness: () => ({ ready: notReady === "", reason: notReady }),
+    readiness: view.readiness,
+    liveness: () => liveness(workerReports(capture, view.stats), descriptors()),
+    pages: introspectionPages(view),
   });
   cleanup.defer(() => admin.close());
+  const watch = watchNode(view);
+  cleanup.defer(() => watch.stop());
 
   const stopSignal = nextStopSignal(() => capture.close());
   const onNodeAddresses = (own: readonly IpAddress[]) => {
@@ -113,8 +131,8 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
   // A pod that is not enrolled may be one of those that were left; whether it is strict is known, which it is is not.
   capture.settle({ keepsStrict: failed! + waiting! > 0 });
   notReady = "";
-  const counts = { pods: pods.count, failed, waiting, workers: workers.size, descriptors };
-  log.info({ node: node.name, ...counts, version: snapshot.version }, "ready");
+  const counts = { pods: pods.count, failed, waiting };
+  log.info({ node: node.name, ...counts, workers: workers.size, version: snapshot.version }, "ready");
 
   const signal = await stopSignal;
   notReady = "draining";
@@ -160,7 +178,7 @@ function servicesWithoutEndpoint({ services }: MeshSnapshot): { address: IpAddre
     .flatMap(({ addresses, ports }) => addresses.flatMap((address) => ports.map(({ port }) => ({ address, port }))));
 }
 
-function workerSettings(node: NodeConfig, bypassMap: Fd): WorkerSettings[] {
+function workerSettings(node: NodeConfig): WorkerSettings[] {
   const count = node.workers ?? Math.min(maxDefaultWorkers, availableParallelism());
   const counters = createCounters(count);
   const sourcePorts = createSourcePorts();
@@ -178,7 +196,6 @@ function workerSettings(node: NodeConfig, bypassMap: Fd): WorkerSettings[] {
     detectTimeoutMs: node.detectTimeoutMs,
     sourcePorts,
     logsConnections: node.logLevel === "debug" || node.logLevel === "info",
-    bypassMap,
     failsForTest: isTest ? failureOf(String(worker)) : undefined,
   }));
 }

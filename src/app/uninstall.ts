@@ -7,9 +7,7 @@ import { claimSocketPath } from "../admin/admin-socket.ts";
 import { loadMeshFile } from "../discovery/file-source.ts";
 import { findCgroupRoot } from "../kernel/cgroup.ts";
 import { instancesIn, uninstallInstance } from "../kernel/instances.ts";
-
-/** Where nodes pin what they have, unless their configuration says otherwise. */
-export const defaultPinsDirectory = "/sys/fs/bpf/culvert";
+import { socketDirectory } from "./defaults.ts";
 
 export interface UninstallOptions {
   /** The configuration of the one node to uninstall. undefined: all that are found in `directory`. */
@@ -51,7 +49,7 @@ function configuredTraces(path: string): Traces {
 /** With the defaults of mesh.yaml. */
 function tracesOf(pins: string): Traces {
   const name = basename(pins).replaceAll("_", ".");
-  return { pins, proxyCgroup: defaultProxyCgroup(name), socket: `/run/culvert/${name}.sock` };
+  return { pins, proxyCgroup: defaultProxyCgroup(name), socket: join(socketDirectory, `${name}.sock`) };
 }
 
 export function defaultProxyCgroup(nodeName: string): string {

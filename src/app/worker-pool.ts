@@ -1,8 +1,8 @@
 // The workers as the main thread sees them: start, tell all, wait until all have answered.
 
 import { Worker } from "node:worker_threads";
+import type { Answer, Answers, Question } from "../proxy/questions.ts";
 import type { FromWorker, ToWorker, WorkerSettings } from "./messages.ts";
-import type { RewrittenPair } from "./rewritten-pairs.ts";
 
 // tsc rewrites imports, not URLs: the same line serves src/ and dist/.
 const entry = new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js", import.meta.url);
@@ -10,8 +10,6 @@ const entry = new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worke
 export interface WorkerPoolEvents {
   /** Access-log lines, formatted. */
   onLog(lines: string): void;
-  /** Between two pods of this node, one of each worker that comes upon it. */
-  onSourceRewritten(pair: RewrittenPair): void;
   /** A worker threw or ended unasked. The process must end: its connections are gone already. */
   onFailure(worker: number, error: unknown): void;
 }
@@ -20,12 +18,17 @@ export class WorkerPool {
   readonly #workers: Worker[];
   readonly #waiting: { readonly answer: string; readonly left: Set<number>; readonly resolve: () => void }[];
   readonly #events: WorkerPoolEvents;
+  /** Questions that not every worker has answered yet. */
+  readonly #asked: Map<number, (worker: number, answer: Answer) => void>;
+  #nextQuestion: number;
   #isStopping: boolean;
   #nextRemoval: number;
 
   private constructor(settings: readonly WorkerSettings[], events: WorkerPoolEvents) {
     this.#events = events;
     this.#waiting = [];
+    this.#asked = new Map();
+    this.#nextQuestion = 0;
     this.#isStopping = false;
     this.#nextRemoval = 1;
     this.#workers = settings.map((each) => this.#spawn(each));
@@ -62,6 +65,24 @@ export class WorkerPool {
     await this.#answered(`podRemoved ${podId}`);
   }
 
+  /** An answer per worker; undefined of those that did not answer in time: they hang. */
+  async ask<Q extends Question>(question: Q, timeoutMs = 1000): Promise<(Answers[Q["about"]] | undefined)[]> {
+    const id = this.#nextQuestion++;
+    const answers = new Array<Answers[Q["about"]] | undefined>(this.size).fill(undefined);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    let missing = this.size;
+    this.#asked.set(id, (worker, answer) => {
+      answers[worker] = answer as Answers[Q["about"]];
+      if (--missing === 0) resolve();
+    });
+    const timer = setTimeout(resolve, timeoutMs);
+    this.tell({ type: "ask", id, question });
+    await promise;
+    clearTimeout(timer);
+    this.#asked.delete(id);
+    return answers;
+  }
+
   /** Resolves when no stream is open. */
   async drain(): Promise<void> {
     this.tell({ type: "drain" });
@@ -91,8 +112,8 @@ export class WorkerPool {
       this.#events.onLog(message.lines);
       return;
     }
-    if (message.type === "sourceRewritten") {
-      this.#events.onSourceRewritten(message);
+    if (message.type === "answer") {
+      this.#asked.get(message.id)?.(worker, message.answer);
       return;
     }
     const of = "podId" in message ? message.podId : "removal" in message ? message.removal : undefined;

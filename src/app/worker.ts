@@ -15,6 +15,7 @@ const post = (message: FromWorker) => port.postMessage(message);
 
 const log = new LineBatch((lines) => post({ type: "log", lines }));
 const reactor = new Reactor(settings);
+const logConnection = (line: string) => log.add(line);
 const proxy = new WorkerProxy({
   reactor,
   counters: new WorkerCounters(settings.counters, settings.worker),
@@ -23,10 +24,7 @@ const proxy = new WorkerProxy({
   sourcePorts: settings.sourcePorts,
   random: Math.random,
   now: settings.failsForTest === undefined ? Date.now : failForTest,
-  logConnection: settings.logsConnections ? (line) => log.add(line) : undefined,
-  bypassMap: settings.bypassMap,
-  onSourceRewritten: ({ client, server, family }) =>
-    post({ type: "sourceRewritten", clientId: client.id, serverId: server.id, family }),
+  logConnection: settings.logsConnections ? logConnection : undefined,
 });
 
 port.on("message", (message: ToWorker) => {
@@ -41,9 +39,6 @@ port.on("message", (message: ToWorker) => {
       proxy.addPod(message.pod, message.listeners, message.originalDestinationMap);
       post({ type: "podAdded", podId: message.pod.id });
       break;
-    case "armPod":
-      proxy.armPod(message.podId);
-      break;
     case "removePod":
       proxy.removePod(
         message.podId,
@@ -51,6 +46,12 @@ port.on("message", (message: ToWorker) => {
         () => post({ type: "podRemoved", podId: message.podId }),
         () => post({ type: "podIdle", removal: message.removal }),
       );
+      break;
+    case "ask":
+      void proxy.answer(message.question).then((answer) => post({ type: "answer", id: message.id, answer }));
+      break;
+    case "logConnections":
+      proxy.logConnection = message.wanted ? logConnection : undefined;
       break;
     case "drain":
       proxy.whenIdle(() => post({ type: "drained" }));

@@ -1,43 +1,49 @@
-// The `culvert` command: arguments in, exit code out. Errors of the user are told in words, without a stack.
+// The `culvert` command: arguments in, exit code out (exit-codes.ts). Errors of the user are told in words, without a
+// stack. What only one command needs is loaded by that command: `culvert status` must not wait for the addon.
 
 import { Command } from "commander";
-import { runNode } from "../app/node.ts";
-import { defaultPinsDirectory, uninstall } from "../app/uninstall.ts";
+import { addCheck } from "./commands/check.ts";
+import { addConfig } from "./commands/config.ts";
+import { addConnections } from "./commands/connections.ts";
+import { addEvents } from "./commands/events.ts";
+import { addLogLevel } from "./commands/log-level.ts";
+import { addNode } from "./commands/node.ts";
+import { addPods } from "./commands/pods.ts";
+import { addServices } from "./commands/services.ts";
+import { addStatus } from "./commands/status.ts";
+import { addSysdump } from "./commands/sysdump.ts";
+import { addUninstall } from "./commands/uninstall.ts";
+import { addVersion } from "./commands/version.ts";
+import { addWhy } from "./commands/why.ts";
+import { addCompletion } from "./completion.ts";
 
 export function createProgram(version: string): Command {
   const program = new Command("culvert")
     .description("An eBPF-assisted, per-node service-mesh proxy.")
     .version(version)
-    .showHelpAfterError("(add --help for what there is)");
-  program
-    .command("node")
-    .description("Run this node's proxy: capture its pods' connections and carry them. SIGTERM drains it.")
-    .requiredOption("-c, --config <file>", "the mesh file: node, workloads, services (README: mesh.yaml)")
+    .showHelpAfterError("(add --help for what there is)")
+    .exitOverride() // Inherited by the commands: what is thrown becomes the exit code in main.ts.
     .addHelpText(
       "after",
-      `
-Needs root (or CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN), cgroup v2 and Linux 5.10 or newer.
-Logs JSON lines to standard output: "ready" when every pod is captured, then one line per connection.
-Metrics and readiness: curl --unix-socket /run/culvert/<node>.sock http://localhost/metrics (or /ready).
-Exit codes: 0 drained, 1 could not start or failed.`,
-    )
-    .action((options: { config: string }) => runNode({ configPath: options.config, version }));
-  program
-    .command("uninstall")
-    .description("Remove every trace of Culverts that do not run: what a killed one left, or one with strict pods.")
-    .option("-c, --config <file>", "the mesh file of the one node to uninstall; without it, every node found")
-    .option("--pins <directory>", "where nodes have pinned their BPF objects", defaultPinsDirectory)
-    .addHelpText(
-      "after",
-      `
-Strict pods are no longer held to the mesh afterwards. A Culvert that runs is left alone, and told.
-Exit codes: 0 nothing is left, 1 something is.`,
-    )
-    .action(async (options: { config?: string; pins: string }) => {
-      const say = (line: string) => void process.stdout.write(`culvert: ${line}\n`);
-      const isDone = await uninstall({ configPath: options.config, directory: options.pins, say });
-      if (!isDone) process.exitCode = 1;
-    });
+      "\nExit codes: 0 done, 1 failed, 2 wrong command line, 3 no Culvert runs, 4 not allowed; the commands say theirs.",
+    );
+  program.commandsGroup("Run:");
+  addNode(program, version);
+  addUninstall(program);
+  program.commandsGroup("Ask:");
+  addCheck(program, version);
+  addStatus(program);
+  addConnections(program);
+  addPods(program);
+  addServices(program);
+  addWhy(program);
+  addEvents(program);
+  program.commandsGroup("Tools:");
+  addConfig(program);
+  addLogLevel(program);
+  addSysdump(program, version);
+  addVersion(program, version);
+  addCompletion(program);
   return program;
 }
 

@@ -49,7 +49,8 @@ export function enterProxyCgroup(path: string): { leave(): void } {
   };
 }
 
-const cgroup2Magic = 0x63677270;
+/** CGROUP2_SUPER_MAGIC of linux/magic.h */
+export const cgroup2Magic = 0x63677270;
 
 function ownCgroup(): string {
   const line = readFileSync("/proc/self/cgroup", "utf8")

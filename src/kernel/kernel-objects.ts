@@ -52,7 +52,8 @@ export class KernelObjects {
   /** Another process left pins here, which are in force. */
   readonly isAdopted: boolean;
   readonly #programs: Record<string, Fd>;
-  readonly #links: Fd[];
+  /** By hook and place. */
+  readonly #links: Map<string, Fd>;
   readonly #pins: Pins | undefined;
   /** What `settle` puts in force. */
   readonly #replacements: (() => void)[];
@@ -61,7 +62,7 @@ export class KernelObjects {
     this.maps = maps;
     this.isAdopted = isAdopted;
     this.#programs = programs;
-    this.#links = [];
+    this.#links = new Map();
     this.#pins = pins;
     this.#replacements = [];
   }
@@ -117,11 +118,11 @@ export class KernelObjects {
     const pinned = this.#pinnedLink(name, () => statSync(cgroupPath, { bigint: true }).ino);
     if (pinned === undefined) {
       const { link } = native.bpf("attachCgroup", { program: fd, cgroupPath });
-      this.#links.push(link);
+      this.#links.set(name, link);
       this.#pins?.pinLink(name, link);
       return link;
     }
-    this.#links.push(pinned.fd);
+    this.#links.set(name, pinned.fd);
     const replace = () => {
       native.bpf("linkUpdate", { link: pinned.fd, program: fd });
       if (!pinned.isOfThisLayout) this.#pins?.pinLink(name, pinned.fd);
@@ -136,8 +137,13 @@ export class KernelObjects {
   detachCgroup(program: ProgramName, place: HookPlace, link?: Fd): void {
     this.#pins?.unpinLink(cgroupLinkName(program, place));
     if (link === undefined) return;
-    this.#links.splice(this.#links.indexOf(link), 1);
+    this.#links.delete(cgroupLinkName(program, place));
     closeFd(link);
+  }
+
+  /** Names of hooks whose cgroup is gone: a link does not follow to one that is made in its place. */
+  get defunctLinks(): string[] {
+    return [...this.#links].flatMap(([name, link]) => (isDefunct(link) ? name : []));
   }
 
   /** The caller owns the link, and gives it to `detachNetns`. */
@@ -189,7 +195,7 @@ export class KernelObjects {
   /** `keepsPins`: what is pinned stays in force. */
   close({ keepsPins }: { keepsPins: boolean }): void {
     if (!keepsPins) this.#pins?.removeAll();
-    for (const fd of this.#links) closeFd(fd);
+    for (const fd of this.#links.values()) closeFd(fd);
     for (const fd of Object.values(this.#programs)) closeFd(fd);
     for (const map of Object.values(this.maps)) map.close();
   }
@@ -203,6 +209,11 @@ export class KernelObjects {
 
 function cgroupLinkName(program: ProgramName, place: HookPlace): string {
   return `${program}_${place}`;
+}
+
+/** What the link was attached to is gone. */
+export function isDefunct(link: Fd): boolean {
+  return native.bpf("linkInfo", { link }).target === 0n;
 }
 
 /** False when what the link was attached to is gone. */

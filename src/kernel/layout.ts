@@ -7,6 +7,7 @@ import type { NetnsCookie } from "../runtime/native.ts";
 export const layout = {
   MESH_PORT_OUTBOUND: 15001,
   MESH_PORT_INBOUND: 15006,
+  MESH_PORT_TUNNEL: 15008,
   MAX_PODS: 4096,
   LISTENERS_PER_POD: 4,
   LISTENER_INBOUND4: 0,

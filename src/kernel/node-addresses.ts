@@ -31,12 +31,7 @@ export class NodeAddresses implements Disposable {
   }
 
   #look(): void {
-    let addresses: readonly IpAddress[];
-    try {
-      addresses = this.#read();
-    } catch {
-      return; // Out of descriptors, say: what was known goes on to be true.
-    }
+    const addresses = this.#read();
     if (keyOf(addresses) === keyOf(this.#current)) return;
     this.#current = addresses;
     this.#onChange(addresses);

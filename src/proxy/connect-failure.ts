@@ -25,18 +25,8 @@ const results = new Map<number, Result>([
   [errno.EADDRNOTAVAIL, "limit"],
 ]);
 
-const resources = new Map([
-  [errno.EMFILE, "descriptors"],
-  [errno.ENFILE, "descriptors of the whole machine"],
-  [errno.ENOMEM, "memory"],
-  [errno.ENOBUFS, "memory"],
-  [errno.EADDRNOTAVAIL, "source ports"],
-]);
-
-export function resultOfErrno(code: number, wasConnected: boolean): Result {
-  const result = results.get(code) ?? "error";
-  // Why a connected peer fell silent: the kernel says the last it heard of the way there.
-  return wasConnected && result === "unreachable" ? "timeout" : result;
+export function resultOfErrno(code: number): Result {
+  return results.get(code) ?? "error";
 }
 
 /** A stream that did not end well. */
@@ -70,11 +60,7 @@ export function describeFailure(
       if (stream.wasConnected) return describeError("PEER_SILENT", { source, endpoint: to, side: stream.endedBy });
       return describeError("CONNECT_TIMEOUT", { endpoint: to, milliseconds: connectTimeoutMs });
     case "limit":
-      return describeError("LIMIT_REACHED", {
-        source,
-        endpoint: to,
-        resource: resources.get(stream.errno) ?? "connections",
-      });
+      return describeError("LIMIT_REACHED", { source, resource: reason });
     case "reset":
       return describeError("CONNECTION_RESET", { source, endpoint: to, side: stream.endedBy });
     default:

@@ -4,8 +4,7 @@
 
 import type { Accepted, Acceptor, Connection, ConnectionHandler } from "../runtime/reactor.ts";
 import { ApplicationRoute, type PodSources } from "./application-route.ts";
-import type { ProxyContext } from "./context.ts";
-import type { ProxiedPod } from "./proxied-pod.ts";
+import type { ProxiedPod, ProxyContext } from "./context.ts";
 import { Stream } from "./stream.ts";
 
 export class Inbound implements Acceptor {

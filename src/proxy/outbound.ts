@@ -2,13 +2,12 @@
 //
 //   captured connection -> original destination -> service | workload | unknown -> balance -> same node or plain -> stream
 
-import { familyOf } from "../mesh/address.ts";
 import { pickP2c } from "../mesh/balance.ts";
 import { labelOf } from "../mesh/snapshot.ts";
 import type { Accepted, Acceptor, Connection, ConnectionHandler } from "../runtime/reactor.ts";
 import { socketWordsOf } from "./address-text.ts";
-import type { ProxyContext } from "./context.ts";
-import type { ProxiedPod } from "./proxied-pod.ts";
+import type { ProxiedPod, ProxyContext } from "./context.ts";
+import { decide, transportTo } from "./decide.ts";
 import { Stream } from "./stream.ts";
 
 export class Outbound implements Acceptor {
@@ -25,17 +24,15 @@ export class Outbound implements Acceptor {
     // The reactor resets connections to the outbound port that have no record.
     const original = accepted.original!;
     const stream = new Stream(context, "outbound", this.#pod, connection, accepted.peer, original);
-    const { w0, w1, w2, w3, port } = original;
-
-    const service = context.index.serviceAt(w0, w1, w2, w3, port);
-    if (service !== undefined) {
+    const decision = decide(context.index, original);
+    if (decision.to === "service") {
+      const { service } = decision;
       // Fewest open connections of two: opaque streams last, so what is open is what weighs.
       const endpoint = pickP2c(service.endpoints, context.random);
       if (endpoint === undefined) {
         stream.refuseService(service.name);
         return connection.handler;
       }
-      const isLocal = endpoint.workload.node === context.node;
       stream.connect({
         service: service.name,
         endpoint,
@@ -43,25 +40,21 @@ export class Outbound implements Acceptor {
         destination: socketWordsOf(endpoint.address, endpoint.port),
         // From the client's namespace straight to the endpoint: one hop, and the server sees the pod's own address.
         netns: this.#pod.netns,
-        transport: isLocal ? "local" : "plain",
-        pair: isLocal ? context.sameNode.pair(this.#pod, endpoint.label, endpoint.address.family) : undefined,
+        transport: transportTo(endpoint.workload, context.node),
         protocol: service.protocol,
       });
       return connection.handler;
     }
 
-    // A workload dialled itself, a port its service does not declare, an address of a pod CIDR not learned yet: as dialled.
-    const workload = context.index.workloadAt(w0, w1, w2, w3);
-    const label = workload === undefined ? undefined : labelOf(workload);
-    const isLocal = workload?.node === context.node;
+    const { w0, w1, w2, w3, port } = original;
+    const workload = decision.to === "workload" ? decision.workload : undefined;
     stream.connect({
       service: undefined,
       endpoint: undefined,
-      label,
+      label: workload === undefined ? undefined : labelOf(workload),
       destination: original,
       netns: this.#pod.netns,
-      transport: isLocal ? "local" : "plain",
-      pair: isLocal ? context.sameNode.pair(this.#pod, label!, familyOf(w0, w1, w2)) : undefined,
+      transport: transportTo(workload, context.node),
       protocol: context.index.endpointAt(w0, w1, w2, w3, port)?.protocol,
     });
     return connection.handler;

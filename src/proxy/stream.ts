@@ -11,17 +11,17 @@
 
 import type { Endpoint } from "../mesh/mesh-index.ts";
 import type { Protocol } from "../mesh/protocol.ts";
-import { type Passage, passage, sourceMark } from "../runtime/layout.ts";
+import { sourceMark } from "../runtime/layout.ts";
 import type { Fd } from "../runtime/native.ts";
 import type { Connection, ConnectionHandler, SocketWords } from "../runtime/reactor.ts";
 import { type ConnectionRecord, formatConnectionLine } from "../telemetry/access-log.ts";
 import type { DecidedBy, Direction, Flow, ProtocolWord, Result, SeenAs } from "../telemetry/counters.ts";
+import type { OpenConnection } from "../telemetry/reports.ts";
 import { formatSocketWords } from "./address-text.ts";
 import { describeFailure, resultOfErrno } from "./connect-failure.ts";
-import type { ProxyContext } from "./context.ts";
+import type { ProxiedPod, ProxyContext } from "./context.ts";
 import type { Observation, ObservedStream } from "./detection.ts";
-import type { ProxiedPod } from "./proxied-pod.ts";
-import type { PodPair } from "./same-node.ts";
+import type { ConnectionFilter } from "./questions.ts";
 
 /** How long a reset waits for a reader to take what was sent before it. The kernel drops what is still unread then, as without a proxy. */
 const resetLingerMs = 1_000;
@@ -36,8 +36,6 @@ export interface Route {
   readonly destination: SocketWords;
   readonly netns: Fd;
   readonly transport: ConnectionRecord["transport"];
-  /** Of connections between two pods of this node. */
-  readonly pair?: PodPair | undefined;
   /** Declared; undefined: to be detected. */
   readonly protocol: Protocol | undefined;
   /** Bound before connecting, although it is the client's. */
@@ -72,8 +70,7 @@ class Leg implements ConnectionHandler {
     this.closed = false;
   }
 
-  onConnected(_connection: Connection, arrival: Passage): void {
-    if (arrival !== passage.notAsked && this.stream.isCapturedAgain(arrival)) return;
+  onConnected(): void {
     this.stream.onConnected();
     this.peer.connection!.resume();
   }
@@ -179,41 +176,18 @@ export class Stream implements ObservedStream {
   connect(route: Route): void {
     this.route = route;
     this.#service = route.service;
-    if (this.#open(route) && route.endpoint !== undefined) route.endpoint.openConnections++;
-  }
-
-  #open({ destination, netns, source, pair, timeoutMs = this.#context.connectTimeoutMs }: Route): boolean {
+    const { destination, netns, source, timeoutMs = this.#context.connectTimeoutMs } = route;
     const isTransparent = source !== undefined;
     const connection = this.#context.reactor.connect(
-      {
-        netns: pair?.sources === "rewritten" ? pair.server.netns : netns,
-        destination,
-        source,
-        isTransparent,
-        mark: isTransparent ? sourceMark : 0,
-        timeoutMs,
-        bypassMap: pair?.sources === "unknown" ? this.#context.bypassMap : undefined,
-      },
+      { netns, destination, source, isTransparent, mark: isTransparent ? sourceMark : 0, timeoutMs },
       this.#upstream,
     );
-    if (connection === undefined) this.refuse("limit");
-    else this.#upstream.connection = connection;
-    return connection !== undefined;
-  }
-
-  /**
-   * What the first connection of a pair of pods found out (same-node.ts). True: this one leads to the proxy itself, and was
-   * made anew.
-   */
-  isCapturedAgain(arrival: Passage): boolean {
-    const pair = this.route!.pair!;
-    if (arrival === passage.seen) pair.sources = "kept";
-    if (arrival !== passage.notSeen || pair.isOver) return false;
-    pair.sources = "rewritten";
-    this.#context.onSourceRewritten(pair);
-    this.#upstream.connection!.discard();
-    this.#open(this.route!);
-    return true;
+    if (connection === undefined) {
+      this.refuse("limit");
+      return;
+    }
+    if (route.endpoint !== undefined) route.endpoint.openConnections++;
+    this.#upstream.connection = connection;
   }
 
   /** RST, because the service has no endpoint. */
@@ -268,7 +242,7 @@ export class Stream implements ObservedStream {
     if (errno !== 0) {
       if (this.errno === 0) {
         this.errno = errno;
-        this.result = resultOfErrno(errno, wasConnected);
+        this.result = resultOfErrno(errno);
         this.endedBy = leg === this.#downstream ? "client" : "server";
       }
       if (!leg.peer.closed) {
@@ -291,6 +265,20 @@ export class Stream implements ObservedStream {
     context.streams.delete(this);
     if (context.logConnection !== undefined) context.logConnection(formatConnectionLine(this.#record()));
     if (context.streams.size === 0) context.onIdle();
+  }
+
+  matches({ direction, pod, service }: ConnectionFilter): boolean {
+    if (direction !== undefined && direction !== this.direction) return false;
+    if (pod !== undefined && pod !== this.pod.name) return false;
+    const own = this.#service;
+    return service === undefined || (own !== undefined && (own === service || own.startsWith(`${service}:`)));
+  }
+
+  describe(): OpenConnection {
+    const { result: _, error: __, ...rest } = this.#record();
+    const isHalfClosed = this.#downstream.ended || this.#upstream.ended;
+    const protocolBy = this.#protocolBy;
+    return { ...rest, protocolBy, state: !this.wasConnected ? "connecting" : isHalfClosed ? "half-closed" : "open" };
   }
 
   #record(): ConnectionRecord {

@@ -12,7 +12,6 @@ import {
   connectRecords,
   connectTransparent,
   event,
-  type Passage,
   recordWords,
 } from "./layout.ts";
 import { type Fd, type NativeReactor, native, type ReactorOptions } from "./native.ts";
@@ -28,8 +27,7 @@ export interface SocketWords {
 
 /** Told by native about one connection; the last call for every connection is `onClosed`. */
 export interface ConnectionHandler {
-  /** `passage` is what the kernel knows of it, if `bypassMap` was given. */
-  onConnected(connection: Connection, passage: Passage): void;
+  onConnected(connection: Connection): void;
   /**
    * `length` bytes at `offset` of the slab. The handler owns `block` now: it hands it on with `connection.write(…, true)`
    * or gives it back with `reactor.release(block, generation)`.
@@ -71,8 +69,6 @@ export interface ConnectOptions {
   isTransparent?: boolean;
   /** SO_MARK; 0: none. */
   mark?: number;
-  /** Asks there whether the connection arrived as it was made: `passage` of `onConnected`. */
-  bypassMap?: Fd | undefined;
 }
 
 const ignoreEvents: ConnectionHandler = {
@@ -132,12 +128,6 @@ export class Connection {
     if (this.isClosing) return;
     this.isClosing = true;
     this.#send(command.close, lingerMs, 1);
-  }
-
-  /** RST now; the handler hears of it no more. */
-  discard(): void {
-    this.handler = ignoreEvents;
-    this.reset();
   }
 
   /** RST now. */
@@ -223,7 +213,6 @@ export class Reactor {
     words[at + 15] = source === undefined ? 0 : source.w3;
     words[at + 16] = destination.port;
     words[at + 17] = source === undefined ? 0 : source.port;
-    words[at + 18] = options.bypassMap ?? -1;
     return connection;
   }
 
@@ -330,7 +319,7 @@ export class Reactor {
         if (type === event.blocked) connection.handler.onBlocked(connection);
         else if (type === event.drained) connection.handler.onDrained(connection);
         else if (type === event.end) connection.handler.onEnd(connection);
-        else if (type === event.connected) connection.handler.onConnected(connection, words[at + 3]! as Passage);
+        else if (type === event.connected) connection.handler.onConnected(connection);
       }
     }
     this.#inTurn = false;

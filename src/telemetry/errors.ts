@@ -45,6 +45,42 @@ export const errorTable = {
     template: "listen on {address} for admin requests: {reason}",
     hint: "choose a free address of this machine for node.admin.address, or leave it out and use the socket",
   },
+  ADMIN_REFUSED: {
+    source: "config",
+    retry: "never",
+    template: "ask the running Culvert for {page}: {reason}",
+    hint: "culvert pods and culvert services show what there is",
+  },
+  NODE_NOT_FOUND: {
+    source: "config",
+    retry: "safe",
+    template: "ask the Culvert of {socket}: there is no such socket",
+    hint: "start it with culvert node, or name its node.admin.socket with --socket",
+  },
+  NODE_UNCLEAR: {
+    source: "config",
+    retry: "never",
+    template: "find the Culvert to ask: {directory} has the sockets of several: {names}",
+    hint: "name one with --socket or in the environment variable CULVERT_SOCKET",
+  },
+  NODE_NOT_RUNNING: {
+    source: "config",
+    retry: "safe",
+    template: "ask the Culvert of {socket}: nobody listens there any more",
+    hint: "the process has ended without removing its socket: start culvert node again, which replaces it",
+  },
+  NODE_SILENT: {
+    source: "internal",
+    retry: "safe",
+    template: "ask the Culvert of {socket}: {reason}",
+    hint: "see its log, and whether its process runs; culvert check tells more",
+  },
+  ADMIN_DENIED: {
+    source: "config",
+    retry: "never",
+    template: "ask the Culvert of {socket}: permission denied",
+    hint: "the socket is its owner's alone: run this command as root",
+  },
   INSTANCE_RUNNING: {
     source: "config",
     retry: "never",
@@ -108,7 +144,7 @@ export const errorTable = {
   LIMIT_REACHED: {
     source: "internal",
     retry: "safe",
-    template: "carry {source} to {endpoint}: out of {resource}",
+    template: "accept {source}: out of {resource}",
     hint: "raise the limit or run more workers",
   },
   WORKER_FAILED: {

@@ -2,10 +2,12 @@
 // already formatted (access-log.ts), many at a time, and the main thread writes them as they are.
 // Standard output that is read too slowly never stops the process nor grows its memory beyond a bound: lines are dropped.
 
-import { destination, type Logger, pino, stdTimeFunctions } from "pino";
+import { destination, type Logger, levels, pino, stdTimeFunctions } from "pino";
+import { EventRing } from "./event-ring.ts";
 
 export type { Logger } from "pino";
-export type LogLevel = "debug" | "info" | "warn" | "error";
+export const logLevels = ["debug", "info", "warn", "error"] as const;
+export type LogLevel = (typeof logLevels)[number];
 
 /** Where lines go. `flushSync` before the process ends by anything but process.exit or an empty loop. */
 export interface LogOutput {
@@ -24,16 +26,65 @@ export function openLogOutput(fd = 1, onDrop: (lines: string) => void = () => {}
   return output;
 }
 
-export function createLogger(level: LogLevel, output: LogOutput = openLogOutput()): Logger {
-  return pino(
-    {
-      level,
-      base: null,
-      timestamp: stdTimeFunctions.isoTime,
-      formatters: { level: (label) => ({ level: label }) },
-    },
-    output,
-  );
+/** The main thread's log: what is at `level` or above goes out, what is noteworthy (info or above) to the events too. */
+export class NodeLog {
+  readonly logger: Logger;
+  readonly events: EventRing;
+  readonly #sink: LevelSink;
+  #level: LogLevel;
+
+  constructor(level: LogLevel, output: LogOutput) {
+    this.events = new EventRing();
+    this.#sink = new LevelSink(output, this.events);
+    this.logger = pino(
+      {
+        base: null,
+        timestamp: stdTimeFunctions.isoTime,
+        formatters: { level: (label) => ({ level: label }) },
+      },
+      this.#sink,
+    );
+    this.#level = level;
+    this.level = level;
+  }
+
+  get level(): LogLevel {
+    return this.#level;
+  }
+
+  set level(level: LogLevel) {
+    this.#level = level;
+    this.#sink.lowest = levels.values[level]!;
+    this.logger.level = level === "debug" ? "debug" : "info";
+  }
+}
+
+const wantsMetadata: unique symbol = Symbol.for("pino.metadata");
+
+/** A destination of pino's that is told each line's level. */
+class LevelSink {
+  readonly [wantsMetadata] = true;
+  /** By pino, before each write. */
+  lastLevel: number;
+  lowest: number;
+  readonly #output: LogOutput;
+  readonly #events: EventRing;
+
+  constructor(output: LogOutput, events: EventRing) {
+    this.lastLevel = 0;
+    this.lowest = 0;
+    this.#output = output;
+    this.#events = events;
+  }
+
+  write(line: string): void {
+    if (this.lastLevel >= this.lowest) this.#output.write(line);
+    if (this.lastLevel >= levels.values.info!) this.#events.add(line);
+  }
+
+  flushSync(): void {
+    this.#output.flushSync();
+  }
 }
 
 const batchLength = 64 * 1024;

@@ -23,8 +23,6 @@ export interface MetricSources {
   readonly captureReasons: () => Readonly<Record<string, number>>;
   readonly meshVersion: () => number;
   readonly podsEnrolled: () => number;
-  /** Pairs of pods of this node between which the network rewrites sources. */
-  readonly rewrittenPairs: (family: 4 | 6) => number;
   /** Culvert's. */
   readonly version: string;
 }
@@ -36,6 +34,8 @@ export function buildRegistry(sources: MetricSources): Registry {
   const registry = new Registry();
   // Every 10 ms, the default, would wake the main thread a hundred times a second for a histogram of its own lag.
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 1000 });
+  // Gauges that are named as counters.
+  for (const name of ["handles", "requests", "resources"]) registry.removeSingleMetric(`nodejs_active_${name}_total`);
   const traffic = (rows: (totals: CounterTotals) => Row[]) => () =>
     rows(sumCounters(sources.counters, sources.workers));
 
@@ -106,14 +106,6 @@ export function buildRegistry(sources: MetricSources): Registry {
   addMetric(registry, "gauge", "culvert_pods_enrolled", "Pods whose traffic is captured", [], () => [
     [{}, sources.podsEnrolled()],
   ]);
-  addMetric(
-    registry,
-    "gauge",
-    "culvert_rewritten_pairs",
-    "Pairs of this node's pods between which the network rewrites sources: NetworkPolicy is not applied there",
-    ["family"],
-    () => ([4, 6] as const).map((family) => [{ family: `IPv${family}` }, sources.rewrittenPairs(family)]),
-  );
   addMetric(
     registry,
     "gauge",

@@ -290,7 +290,6 @@ private:
                                                      0xffff,
                                                      INADDR_LOOPBACK};
     words[16] = port;
-    words[18] = -1;
     Run(words, kConnectRecords);
   }
 

@@ -21,6 +21,7 @@ const layers = [
 /** npm packages, each with the one folder that may import it: there it can be replaced. No other package may be imported. */
 const homes: Record<string, string> = {
   commander: "cli",
+  fflate: "cli",
   yaml: "discovery",
   valibot: "discovery",
   pino: "telemetry",

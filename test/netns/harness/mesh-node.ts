@@ -20,6 +20,12 @@ interface Network {
   readonly hosts: Host[];
 }
 
+export interface CommandOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  /** Words before the command: programs that run it with less than all there is. */
+  readonly through?: readonly string[];
+}
+
 export class MeshNode {
   readonly name: string;
   readonly #directory: RunDirectory;
@@ -30,9 +36,8 @@ export class MeshNode {
   readonly #outside: Network;
   readonly #processes: Host[] = [];
   readonly #started: Culvert[] = [];
-  /** The node's ends of its hosts' links. */
-  readonly #ports = new Map<Host, string>();
   #namespace: Namespace | undefined;
+  #links = 0;
 
   constructor(
     name: string,
@@ -112,26 +117,9 @@ export class MeshNode {
     return this.#directory.makeCgroup(this.name, "pods");
   }
 
-  /** A cgroup that is not below the pods'. */
-  get otherCgroup(): string {
-    return this.#directory.makeCgroup(this.name, "other");
-  }
-
   /** Where this node's Culvert pins its BPF objects. */
   get pins(): string {
     return `${this.#directory.pins}/${this.name}`;
-  }
-
-  get namespace(): Namespace {
-    if (this.#namespace === undefined) throw new Error(`${this.name} is not up yet; await mesh.up() before`);
-    return this.#namespace;
-  }
-
-  /** The node's end of a host's link. */
-  portOf(host: Host): string {
-    const port = this.#ports.get(host);
-    if (port === undefined) throw new Error(`${host.name} is not up yet; await mesh.up() before`);
-    return port;
   }
 
   /** Starts Culvert on this node and waits until every pod is captured. */
@@ -144,39 +132,58 @@ export class MeshNode {
   /** As `culvert`, but returns when the process is started. `meshFile`: one of the test's own instead of the mesh's. */
   async startCulvert(options: CulvertOptions & { meshFile?: string } = {}): Promise<Culvert> {
     await this.#site.up();
-    const socket = `${this.#directory.path}/${this.name}.sock`;
-    const meshFile = options.meshFile ?? this.#meshFile;
-    const cgroups = { pods: this.podsCgroup, proxy: this.#directory.makeCgroup(this.name, "proxy") };
-    if (options.meshFile === undefined) {
-      writeMeshFile(meshFile, {
-        node: this.name,
-        cgroups,
-        socket,
-        pins: this.pins,
-        pods: this.pods,
-        services: this.#services,
-        options,
-      });
-    }
+    const meshFile = options.meshFile ?? this.writeMesh(options);
     // Started in a cgroup of the mesh, so that the reaper finds it; it enters its own by itself.
     const place = { cgroup: this.#directory.makeCgroup(this.name, "culvert"), netns: this.#namespace!.path };
-    const culvert = new Culvert(meshFile, socket, { ...place, env: options.env ?? {} }, options.softDescriptors);
+    const culvert = new Culvert(meshFile, this.socket, { ...place, env: options.env ?? {} });
     this.#started.push(culvert);
     return culvert;
   }
 
+  /** Writes this node's mesh.yaml, without starting Culvert; its path. The mesh must be up. */
+  writeMesh(options: CulvertOptions = {}): string {
+    writeMeshFile(this.meshFile, {
+      node: this.name,
+      cgroups: { pods: this.podsCgroup, proxy: this.#directory.makeCgroup(this.name, "proxy") },
+      socket: this.socket,
+      pins: this.pins,
+      pods: this.pods,
+      services: this.#services,
+      options,
+    });
+    return this.meshFile;
+  }
+
   /** Runs `culvert uninstall`, for this node unless told otherwise, which must have been started before. */
   async uninstall(...options: string[]): Promise<Result> {
-    const which = options.length > 0 ? options : ["--config", this.#meshFile];
-    const command = [join(projectRoot, "bin/culvert"), "uninstall", ...which];
-    const running = new RunningProcess("culvert uninstall", command, {
-      cgroup: this.#directory.makeCgroup(this.name, "uninstall"),
+    return this.command(["uninstall", ...(options.length > 0 ? options : ["--config", this.meshFile])]);
+  }
+
+  /** Runs a `culvert` command, which asks this node unless told otherwise. */
+  async command(args: readonly string[], how: CommandOptions = {}): Promise<Result> {
+    const command = [...(how.through ?? []), join(projectRoot, "bin/culvert"), ...args];
+    const running = new RunningProcess(`culvert ${args[0]}`, command, {
+      cgroup: this.#directory.makeCgroup(this.name, "command"),
+      env: { CULVERT_SOCKET: this.socket, ...how.env },
     });
+    running.endInput();
     const exit = await running.exited;
     return { ...exit, stdout: running.stdout.items.join("\n"), stderr: running.stderr.join("\n") };
   }
 
-  get #meshFile(): string {
+  /** The report of a command that must not fail, out of its `-o json`. */
+  async report<T>(...args: string[]): Promise<T> {
+    const { code, stdout, stderr } = await this.command([...args, "-o", "json"]);
+    if (code !== 0) throw new Error(`culvert ${args.join(" ")}: exit code ${code}: ${stderr}${stdout}`);
+    return JSON.parse(stdout) as T;
+  }
+
+  /** Of the admin server. */
+  get socket(): string {
+    return `${this.#directory.path}/${this.name}.sock`;
+  }
+
+  get meshFile(): string {
     return `${this.#directory.path}/${this.name}.yaml`;
   }
 
@@ -202,8 +209,7 @@ export class MeshNode {
           .filter((host) => !host.isBuilt && !host.isHeldBack)
           .map(async (host) => {
             host.build(await Namespace.create(host.name, holders, { forwards: false }));
-            const port = `v${this.#ports.size}`;
-            this.#ports.set(host, port);
+            const port = `v${this.#links++}`;
             links.push(
               `link add ${port} master ${network.bridge} type veth peer name eth0 netns ${host.namespace.pid}`,
               `link set ${port} up`,

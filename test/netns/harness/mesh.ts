@@ -68,6 +68,11 @@ export class Mesh implements AsyncDisposable {
     return this.#directory.cgroup;
   }
 
+  /** A cgroup below `cgroup`; made if missing. */
+  makeCgroup(...names: string[]): string {
+    return this.#directory.makeCgroup(...names);
+  }
+
   /** Fails if a Culvert of this mesh ended although nobody asked for it. */
   async [Symbol.asyncDispose](): Promise<void> {
     const crashed = [...this.#nodes.values()].flatMap((node) => node.crashed);

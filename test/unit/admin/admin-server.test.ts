@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { describe, type TestContext, test } from "node:test";
-import { type AdminOptions, type AdminServer, startAdmin } from "../../../src/admin/admin-server.ts";
+import { type AdminOptions, type AdminServer, PageRefusal, startAdmin } from "../../../src/admin/admin-server.ts";
 
 /** A path in a directory that goes with the test. */
 function socketPath(t: TestContext): string {
@@ -26,7 +26,9 @@ async function start(
     socket,
     address: undefined,
     metrics: async () => "culvert_x 1\n",
-    readiness: () => ({ ready: true, reason: "" }),
+    readiness: () => ({ ok: true, reason: "" }),
+    liveness: () => ({ ok: true, reason: "" }),
+    pages: new Map(),
     ...overrides,
   });
   t.after(() => admin.close());
@@ -62,11 +64,11 @@ describe("the admin server", () => {
   });
 
   test("answers /ready with 503 and the reason until it is ready", async (t) => {
-    let state = { ready: false, reason: "2 of 3 pods are enrolled" };
+    let state = { ok: false, reason: "2 of 3 pods are enrolled" };
     const { socket } = await start(t, { readiness: () => state });
     const before = await ask({ socketPath: socket }, "/ready");
     assert.deepEqual([before.status, before.body], [503, "2 of 3 pods are enrolled\n"]);
-    state = { ready: true, reason: "" };
+    state = { ok: true, reason: "" };
     const after = await ask({ socketPath: socket }, "/ready");
     assert.deepEqual([after.status, after.body], [200, "ready\n"]);
   });
@@ -75,7 +77,7 @@ describe("the admin server", () => {
     const { socket } = await start(t);
     const { status, body } = await ask({ socketPath: socket }, "/metricz");
     assert.equal(status, 404);
-    assert.equal(body, "no such page; there are:\n  /metrics\n  /ready\n");
+    assert.equal(body, "no such page; there are:\n  /metrics\n  /ready\n  /live\n");
   });
 
   test("changes nothing: only GET and HEAD are answered", async (t) => {
@@ -84,6 +86,57 @@ describe("the admin server", () => {
     assert.deepEqual([post.status, post.headers.allow], [405, "GET, HEAD"]);
     const head = await ask({ socketPath: socket }, "/ready", "HEAD");
     assert.deepEqual([head.status, head.headers["content-length"], head.body], [200, "6", ""]);
+  });
+
+  test("answers /live with 503 and the reason when only a restart helps", async (t) => {
+    const { socket } = await start(t, { liveness: () => ({ ok: false, reason: "worker 1 hangs" }) });
+    const { status, body } = await ask({ socketPath: socket }, "/live");
+    assert.deepEqual([status, body], [503, "worker 1 hangs\n"]);
+  });
+
+  test("answers pages with JSON, and what a page refuses with its status and words", async (t) => {
+    let level = "info";
+    const pages: AdminOptions["pages"] = new Map([
+      [
+        "/level",
+        {
+          get: () => ({ level }),
+          put: (query: URLSearchParams) => {
+            level = query.get("level") ?? level;
+            return { level };
+          },
+        },
+      ],
+      [
+        "/none",
+        {
+          get: async () => {
+            throw new PageRefusal(404, "no such pod");
+          },
+        },
+      ],
+    ]);
+    const { socket } = await start(t, { pages });
+    const where = { socketPath: socket };
+    assert.equal((await ask(where, "/level?level=debug")).body, '{"level":"info"}\n');
+    assert.equal((await ask(where, "/level?level=debug", "PUT")).body, '{"level":"debug"}\n');
+    const { headers, body } = await ask(where, "/level");
+    assert.deepEqual([headers["content-type"], body], ["application/json", '{"level":"debug"}\n']);
+    const refused = await ask(where, "/none");
+    assert.deepEqual([refused.status, refused.body], [404, "no such pod\n"]);
+    const post = await ask(where, "/level", "POST");
+    assert.deepEqual([post.status, post.headers.allow], [405, "GET, HEAD, PUT"]);
+    assert.equal((await ask(where, "/none", "PUT")).status, 405);
+  });
+
+  test("shows metrics and health over TCP, and nothing else", async (t) => {
+    const pages: AdminOptions["pages"] = new Map([["/connections", { get: () => [], put: () => [] }]]);
+    const { admin, socket } = await start(t, { address: { host: "127.0.0.1", port: 0 }, pages });
+    assert.equal((await ask({ socketPath: socket }, "/connections")).status, 200);
+    for (const method of ["GET", "PUT"]) {
+      assert.equal((await ask(admin.address!, "/connections", method)).status, 404);
+    }
+    for (const path of ["/metrics", "/ready", "/live"]) assert.equal((await ask(admin.address!, path)).status, 200);
   });
 
   test("answers 500 with the error and stays up when a metric cannot be read", async (t) => {

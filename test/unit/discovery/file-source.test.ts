@@ -67,7 +67,6 @@ describe("mesh.yaml", () => {
         drainTimeoutMs: 0,
         connectTimeoutMs: 1500,
         detectTimeoutMs: 3_600_000,
-        peerTimeoutMs: 120_000,
         logLevel: "debug",
         pins: "/sys/fs/bpf/x/a",
       },
@@ -96,7 +95,6 @@ describe("mesh.yaml", () => {
       drainTimeoutMs: 30_000,
       connectTimeoutMs: 5_000,
       detectTimeoutMs: 10_000,
-      peerTimeoutMs: 120_000,
       logLevel: "info",
       pins: "/sys/fs/bpf/culvert/a",
     });

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { text } from "node:stream/consumers";
 import { describe, test } from "node:test";
-import { createLogger, LineBatch } from "../../../src/telemetry/log.ts";
+import { LineBatch, NodeLog } from "../../../src/telemetry/log.ts";
 
 function capture() {
   const written: string[] = [];
@@ -13,7 +13,7 @@ function capture() {
 describe("the logger", () => {
   test("writes one JSON line with level, time and message, without process id and host name", () => {
     const { written, output } = capture();
-    createLogger("info", output).info({ node: "a", pods: 3 }, "ready");
+    new NodeLog("info", output).logger.info({ node: "a", pods: 3 }, "ready");
     assert.equal(written.length, 1);
     assert.ok(written[0]!.endsWith("}\n"));
     const { time, ...rest } = JSON.parse(written[0]!);
@@ -23,7 +23,7 @@ describe("the logger", () => {
 
   test("keeps quiet below its level", () => {
     const { written, output } = capture();
-    const logger = createLogger("warn", output);
+    const logger = new NodeLog("warn", output).logger;
     logger.info("not this");
     logger.warn("this");
     assert.equal(written.length, 1);
@@ -31,7 +31,10 @@ describe("the logger", () => {
 
   test("writes an error with its code, stack and cause", () => {
     const { written, output } = capture();
-    createLogger("info", output).fatal({ err: new Error("outer", { cause: new Error("inner") }) }, "worker failed");
+    new NodeLog("info", output).logger.fatal(
+      { err: new Error("outer", { cause: new Error("inner") }) },
+      "worker failed",
+    );
     const { level, err } = JSON.parse(written[0]!);
     assert.equal(level, "fatal");
     assert.match(err.message, /outer: inner/);
@@ -44,7 +47,7 @@ describe("standard output", () => {
   const run = (code: string) =>
     spawn(
       process.execPath,
-      ["--input-type=module", "-e", `const { createLogger, openLogOutput } = await import(${log});\n${code}`],
+      ["--input-type=module", "-e", `const { NodeLog, openLogOutput } = await import(${log});\n${code}`],
       {
         stdio: ["pipe", "pipe", "inherit"],
       },
@@ -53,7 +56,7 @@ describe("standard output", () => {
   test("has every line when the process exits, those of workers between those of the main thread", async () => {
     const child = run(`
       const output = openLogOutput();
-      const logger = createLogger("info", output);
+      const logger = new NodeLog("info", output).logger;
       for (let i = 0; i < 2000; i++) { logger.info({ i }, "x"); output.write('{"i":' + i + '}\\n'); }
       process.exit(3);`);
     const [lines, [code]] = await Promise.all([text(child.stdout!), once(child, "exit")]);

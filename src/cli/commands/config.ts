@@ -1,0 +1,40 @@
+// culvert config validate
+
+import type { Command } from "commander";
+import { exitCodes } from "../exit-codes.ts";
+import { type Format, show, withOutputOption } from "../output.ts";
+
+export function addConfig(program: Command): void {
+  const config = program.command("config").description("Look at mesh files.");
+  withOutputOption(config.command("validate"))
+    .description("Say what is wrong in a mesh file, all of it, each with its line and column. Nothing is applied.")
+    .argument("<file>", "a mesh file (README: mesh.yaml)")
+    .addHelpText(
+      "after",
+      `
+Exit codes: 0 valid, 1 not.
+
+Examples:
+  culvert config validate /etc/culvert/mesh.yaml
+  culvert config validate mesh.yaml -o json | jq -r '.problems[] | "\\(.line): \\(.message)"'`,
+    )
+    .action(async (file: string, options: { output: Format }) => {
+      const { loadMeshFile } = await import("../../discovery/file-source.ts");
+      const { ConfigError } = await import("../../discovery/config-error.ts");
+      try {
+        const { snapshot, pods, node } = loadMeshFile(file);
+        const counts = { workloads: snapshot.workloads.length, services: snapshot.services.length, pods: pods.length };
+        show(
+          options.output,
+          { file, valid: true, problems: [], node: node.name, ...counts },
+          () =>
+            `${file} is valid: ${counts.workloads} workloads, ${counts.services} services; node ${node.name} has ${counts.pods} pods`,
+        );
+      } catch (error) {
+        if (!(error instanceof ConfigError)) throw error;
+        process.exitCode = exitCodes.failed.code;
+        if (options.output === "json") show("json", { file, valid: false, problems: error.problems }, () => "");
+        else process.stderr.write(`culvert: ${error.message}\n`);
+      }
+    });
+}

@@ -1,0 +1,26 @@
+// What the main thread may ask a worker while that works (answer.ts), and what it is told.
+
+import type { SocketWords } from "../runtime/reactor.ts";
+import type { Direction } from "../telemetry/counters.ts";
+import type { OpenConnection, RouteState } from "../telemetry/reports.ts";
+
+/** What is given must agree. */
+export interface ConnectionFilter {
+  readonly direction?: Direction | undefined;
+  /** `namespace/name` of the captured pod. */
+  readonly pod?: string | undefined;
+  /** `namespace/name`, with or without `:port`. */
+  readonly service?: string | undefined;
+  /** Part of the source's, the destination's or the endpoint's text. */
+  readonly text?: string | undefined;
+}
+
+export type Question =
+  | { readonly about: "connections"; readonly filter: ConnectionFilter; readonly limit: number }
+  | { readonly about: "routes"; readonly destinations: readonly SocketWords[] };
+
+export interface Answers {
+  connections: { readonly open: number; readonly matching: number; readonly connections: readonly OpenConnection[] };
+  routes: readonly RouteState[];
+}
+export type Answer = Answers[Question["about"]];
