@@ -9,8 +9,10 @@
 #define BYPASS_LIFETIME_NS (120 * 1000000000ull)
 
 static __always_inline bool is_bypassed(const struct tuple *tuple) {
-  const struct bypass *entry = bpf_map_lookup_elem(&bypass, tuple);
-  return entry && bpf_ktime_get_ns() - entry->time_ns < BYPASS_LIFETIME_NS;
+  struct bypass *entry = bpf_map_lookup_elem(&bypass, tuple);
+  if (!entry || bpf_ktime_get_ns() - entry->time_ns >= BYPASS_LIFETIME_NS) return false;
+  entry->is_seen = 1;
+  return true;
 }
 
 static __always_inline bool assign_listener(struct bpf_sk_lookup *ctx, __u32 slot) {

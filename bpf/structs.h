@@ -49,8 +49,10 @@ _Static_assert(sizeof(struct original_destination) == 32, "layout");
 
 struct bypass {
   __u64 time_ns; // CLOCK_MONOTONIC
+  __u32 is_seen; // 1: sk_lookup has let it pass, so the tuple arrived as it was sent
+  __u32 zero;
 };
-_Static_assert(sizeof(struct bypass) == 8, "layout");
+_Static_assert(sizeof(struct bypass) == 16, "layout");
 
 // What becomes of connections that the proxy cannot take: passed, unless the direction is strict.
 #define POD_STRICT_OUTBOUND 1

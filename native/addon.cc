@@ -1,6 +1,7 @@
 // The addon's entry: what it exports is declared, and documented, in src/runtime/native.ts.
 #include "bpf/bpf_napi.h"
 #include "netns/netns_napi.h"
+#include "netns/tcp_socket.h"
 #include "reactor/reactor_napi.h"
 
 #include <napi.h>
@@ -17,12 +18,29 @@ Napi::Value HardenProcess(const Napi::CallbackInfo &info) {
   return info.Env().Undefined();
 }
 
+// Two descriptors a connection, and sockets kept ready in every pod.
+Napi::Value RaiseDescriptorLimit(const Napi::CallbackInfo &info) {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  getrlimit(RLIMIT_NOFILE, &limit);
+  return Napi::Number::New(info.Env(), double(limit.rlim_cur));
+}
+
+Napi::Value SetPeerTimeoutOf(const Napi::CallbackInfo &info) {
+  SetPeerTimeout(info[0].ToNumber().Int32Value());
+  return info.Env().Undefined();
+}
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("bpf", Napi::Function::New(env, BpfCall, "bpf"));
   exports.Set("beat", Napi::Function::New(env, Beat, "beat"));
   exports.Set("netns", Napi::Function::New(env, NetnsCall, "netns"));
   exports.Set("Reactor", DefineReactor(env));
   exports.Set("hardenProcess", Napi::Function::New(env, HardenProcess, "hardenProcess"));
+  exports.Set("raiseDescriptorLimit", Napi::Function::New(env, RaiseDescriptorLimit, "raiseDescriptorLimit"));
+  exports.Set("setPeerTimeout", Napi::Function::New(env, SetPeerTimeoutOf, "setPeerTimeout"));
   return exports;
 }
 

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 steps=${1:-300000}
 seed=${2:-$RANDOM}
 mkdir -p build/native
-core=(native/reactor/{reactor,reactor_sockets,slab,timers,inbox,socket_pools,original_destination}.cc native/netns/{netns_thread,tcp_socket}.cc)
+core=(native/reactor/{reactor,reactor_sockets,slab,timers,inbox,socket_pools,original_destination,passage}.cc native/netns/{netns_thread,tcp_socket}.cc)
 flags_of() {
   case $1 in
     address) echo '-fsanitize=address,undefined -fno-sanitize-recover=all' ;;

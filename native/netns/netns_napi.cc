@@ -20,7 +20,8 @@ namespace culvert {
 namespace {
 
 Napi::Value Open(Napi::Env env, const std::string &path) {
-  int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Whatever stands there: opening a pipe must not wait for somebody to write to it.
+  int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0)
     return ThrowSystemError(env, "open", errno, "open network namespace " + path, "is the pod still running?");
   struct stat info {};

@@ -1,6 +1,8 @@
 #include "netns/tcp_socket.h"
 
+#include <algorithm>
 #include <arpa/inet.h>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <netinet/in.h>
@@ -10,20 +12,27 @@
 namespace culvert {
 namespace {
 
+std::atomic<int> peer_timeout_ms{kDefaultPeerTimeoutMs};
+
 void SetOption(int fd, int level, int name, int value) {
   setsockopt(fd, level, name, &value, sizeof(value));
 }
 
 } // namespace
 
+void SetPeerTimeout(int milliseconds) {
+  peer_timeout_ms.store(milliseconds, std::memory_order_relaxed);
+}
+
 int CreateTcpSocket(int family) {
   int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
   if (fd < 0) return -errno;
   SetOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   SetOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, kKeepAliveIdleSeconds);
-  SetOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, kKeepAliveIntervalSeconds);
-  SetOption(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, kUserTimeoutMs);
+  int timeout_ms = peer_timeout_ms.load(std::memory_order_relaxed);
+  SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, std::max(1, timeout_ms / 2000));
+  SetOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, std::max(1, timeout_ms / 8000));
+  SetOption(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, timeout_ms);
   return fd;
 }
 

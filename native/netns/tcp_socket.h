@@ -7,11 +7,11 @@
 
 namespace culvert {
 
-// Keep-alive: first probe after 60 s, then every 15 s; probes and data unacknowledged for 120 s give up (with a user
-// time-out the kernel does not count probes).
-inline constexpr int kKeepAliveIdleSeconds = 60;
-inline constexpr int kKeepAliveIntervalSeconds = 15;
-inline constexpr int kUserTimeoutMs = 120'000;
+// How long a peer may acknowledge nothing, whether data or keep-alive probes are sent, before its connection is given
+// up. Probes begin after half of it and come every eighth (with a user time-out the kernel does not count them). Holds
+// for sockets created from then on, in all threads.
+inline constexpr int kDefaultPeerTimeoutMs = 120'000;
+void SetPeerTimeout(int milliseconds);
 
 // Creates a socket of the family in the namespace of the calling thread. Returns the descriptor or -errno.
 int CreateTcpSocket(int family);

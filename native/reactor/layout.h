@@ -16,7 +16,7 @@ inline constexpr int kMaxConnections = 128 * 1024;
 enum class Event : int32_t {
   kAccepted = 1,  // [c g] listener id, flags; then local address (4 words), peer (4), original destination (4),
                   //       local port, peer port, original port, pod id: three records in all
-  kConnected = 2, // [c g]
+  kConnected = 2, // [c g] a Passage
   kData = 3,      // [c g] block, block generation, offset in the slab, bytes: TypeScript owns the block now
   kEnd = 4,       // [c g] the peer sent FIN; writing goes on
   kBlocked = 5,   // [c g] a write could not complete: stop the source
@@ -37,7 +37,7 @@ enum class Command : int32_t {
   kPause = 6,       // [c g] read no more
   kResume = 7,      // [c g]
   kConnect = 8,     // [c g] netns fd or -1, timeout ms, mark, flags; then destination address (4), source address (4),
-                    //       destination port, source port: three records in all
+                    //       destination port, source port, bypass map fd or -1: three records in all
   kSetTimer = 9,    // timer id, ms; replaces
   kClearTimer = 10, // timer id
   kListen = 11,     // listening fd, listener id, original_destination map fd or -1
@@ -45,6 +45,13 @@ enum class Command : int32_t {
   kForgetNetns = 13 // netns fd: prepared sockets are closed
 };
 inline constexpr int kConnectRecords = 3;
+// Whether a connection that was asked for with a bypass map arrived as it was made.
+enum class Passage : int32_t {
+  kNotAsked = 0,
+  kSeen = 1,
+  kNotSeen = 2,
+  kUnknown = 3, // its record is gone
+};
 inline constexpr int32_t kConnectTransparent = 1; // IP_TRANSPARENT, to bind a foreign source address
 
 // Doubles in the statistics row, one row per worker, written by native only.

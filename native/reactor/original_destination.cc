@@ -1,21 +1,14 @@
 #include "reactor/original_destination.h"
 
+#include "reactor/tuple.h"
+
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 
 namespace culvert {
 namespace {
 
-// As in bpf/structs.h; everything in network byte order but family, pod_id and time_ns.
-struct Tuple {
-  uint32_t source[4];
-  uint32_t destination[4];
-  uint16_t source_port;
-  uint16_t destination_port;
-  uint32_t zero;
-};
-static_assert(sizeof(Tuple) == 40);
-
+// As in bpf/structs.h; address and port in network byte order.
 struct Record {
   uint32_t address[4];
   uint16_t port;
@@ -28,13 +21,7 @@ static_assert(sizeof(Record) == 32);
 } // namespace
 
 bool TakeOriginalDestination(int map, const Endpoint &peer, const Endpoint &local, OriginalDestination *out) {
-  Tuple key{};
-  for (int i = 0; i < 4; i++) {
-    key.source[i] = htonl(peer.words[i]);
-    key.destination[i] = htonl(local.words[i]);
-  }
-  key.source_port = htons(peer.port);
-  key.destination_port = htons(local.port);
+  Tuple key = TupleOf(peer, local);
   Record record{};
   if (bpf_map_lookup_elem(map, &key, &record) != 0) return false;
   bpf_map_delete_elem(map, &key);

@@ -141,6 +141,7 @@ private:
     Endpoint source;
     int32_t mark;
     int32_t flags;
+    int bypass_map;
   };
   std::unordered_map<int32_t, PendingConnect> connects_;
 

@@ -1,6 +1,7 @@
 // Accepting, connecting, reading and writing. A connection that fails while writing is read to its end first: a server
 // may have answered and closed before it read all of a request, and that answer must arrive.
 #include "reactor/original_destination.h"
+#include "reactor/passage.h"
 #include "reactor/reactor.h"
 
 #include <algorithm>
@@ -182,6 +183,7 @@ void Reactor::ExecuteConnect(const int32_t *words) {
   }
   pending.destination.port = uint16_t(words[16]);
   pending.source.port = uint16_t(words[17]);
+  pending.bypass_map = words[18];
   int32_t index = words[1];
   connects_[index] = pending;
   connection->Clear(kReserved);
@@ -236,8 +238,10 @@ void Reactor::FinishConnect(int32_t index, bool has_failed) {
   connection.Clear(kConnecting);
   connection.Set(kConnectedOnce);
   connection.timer_stamp = 0;
+  int bypass_map = connects_[index].bypass_map;
   connects_.erase(index);
-  events_.Add(Event::kConnected, index, connection.generation);
+  int32_t *words = events_.Add(Event::kConnected, index, connection.generation);
+  words[3] = int32_t(bypass_map < 0 ? Passage::kNotAsked : PassageOf(bypass_map, connection.fd));
   AddDirty(index); // what was written meanwhile
 }
 

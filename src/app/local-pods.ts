@@ -3,7 +3,7 @@
 // read, and nothing pins the namespace any more.
 
 import type { LocalPod } from "../discovery/node-config.ts";
-import type { NamespaceWatches } from "../kernel/namespace-watches.ts";
+import { inodeAt, type NamespaceWatches } from "../kernel/namespace-watches.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { Pods } from "./pods.ts";
 
@@ -42,8 +42,8 @@ export class LocalPods {
         gone: async () => {
           const wasEnrolled = entry.state === "enrolled";
           entry.state = "waiting";
-          if (!wasEnrolled) return;
           await this.#pods.withdrawGone(pod.name);
+          if (!wasEnrolled) return;
           this.#gone++;
           this.#log.info({ pod: pod.name, netns: pod.netnsPath }, "pod is gone; withdrawn");
         },
@@ -52,9 +52,14 @@ export class LocalPods {
     );
     entry.remove = remove;
     await settled;
-    if (entry.state === "waiting") {
-      this.#log.info({ pod: pod.name, netns: pod.netnsPath }, "pod is not there yet; enrolled when it is");
-    }
+    if (entry.state !== "waiting") return;
+    const { name, netnsPath: netns } = pod;
+    if (inodeAt(netns) === undefined) this.#log.info({ pod: name, netns }, "pod is not there yet; enrolled when it is");
+    else
+      this.#log.warn(
+        { pod: name, netns },
+        "pod not enrolled; its netns path is no network namespace; enrolled when it is one",
+      );
   }
 
   /** Looks for no pod any more; those that are enrolled stay so. Resolves when what was under way is through. */

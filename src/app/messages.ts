@@ -1,8 +1,8 @@
 // What the main thread and its workers say to each other. Messages in one direction keep their order.
 
-import type { Cidr, IpAddress } from "../mesh/address.ts";
+import type { Cidr, IpAddress, IpFamily } from "../mesh/address.ts";
 import type { MeshSnapshot } from "../mesh/snapshot.ts";
-import type { ProxiedPod } from "../proxy/context.ts";
+import type { ProxiedPod } from "../proxy/proxied-pod.ts";
 import type { Answer, Question } from "../proxy/questions.ts";
 import type { ProxyListener } from "../proxy/worker-proxy.ts";
 import type { Fd } from "../runtime/native.ts";
@@ -21,6 +21,8 @@ export interface WorkerSettings {
   /** createSourcePorts of proxy/source-ports.ts; of all workers together. */
   readonly sourcePorts: SharedArrayBuffer;
   readonly logsConnections: boolean;
+  /** Where the kernel keeps the tuples of this process's connections. */
+  readonly bypassMap: Fd;
   /** What the worker does when its first connection is accepted: throw, or never return to its loop. */
   readonly failsForTest: "throw" | "busy" | undefined;
 }
@@ -34,6 +36,8 @@ export type ToWorker =
       readonly listeners: readonly ProxyListener[];
       readonly originalDestinationMap: Fd;
     }
+  /** The kernel captures it from now on. */
+  | { readonly type: "armPod"; readonly podId: number }
   /** `removal`: a number never used before. */
   | { readonly type: "removePod"; readonly podId: number; readonly removal: number; readonly resetsStreams: boolean }
   /** Answered with the same id. */
@@ -52,4 +56,11 @@ export type FromWorker =
   | { readonly type: "podIdle"; readonly removal: number }
   | { readonly type: "answer"; readonly id: number; readonly answer: Answer }
   | { readonly type: "drained" }
+  /** Between these pods the network rewrites sources. */
+  | {
+      readonly type: "sourceRewritten";
+      readonly clientId: number;
+      readonly serverId: number;
+      readonly family: IpFamily;
+    }
   | { readonly type: "log"; readonly lines: string };

@@ -12,12 +12,13 @@ import type { IpAddress } from "../mesh/address.ts";
 import type { MeshSnapshot } from "../mesh/snapshot.ts";
 import { createSourcePorts } from "../proxy/source-ports.ts";
 import { statCount } from "../runtime/layout.ts";
-import { bpfObjectsPath, native } from "../runtime/native.ts";
+import { bpfObjectsPath, type Fd, native } from "../runtime/native.ts";
 import { createCounters } from "../telemetry/counters.ts";
 import { type Logger, NodeLog, openLogOutput } from "../telemetry/log.ts";
 import { buildRegistry } from "../telemetry/metrics.ts";
 import { addEnrolmentGaps, addPresenceMetrics } from "../telemetry/presence-metrics.ts";
-import { descriptors } from "./introspection/descriptors.ts";
+import { watchAcceptErrors } from "./accept-errors.ts";
+import { countDescriptors } from "./introspection/descriptors.ts";
 import { liveness, workerReports } from "./introspection/health.ts";
 import type { NodeView } from "./introspection/node-view.ts";
 import { watchNode } from "./introspection/node-watch.ts";
@@ -42,6 +43,8 @@ export interface NodeOptions {
 export async function runNode({ configPath, version }: NodeOptions): Promise<void> {
   const { node, nodes, snapshot, pods: localPods, plainNamespaces } = loadMeshFile(configPath);
   native.hardenProcess();
+  const descriptors = native.raiseDescriptorLimit();
+  native.setPeerTimeout(node.peerTimeoutMs);
   const output = openLogOutput();
   const nodeLog = new NodeLog(node.logLevel, output);
   const log = nodeLog.logger;
@@ -65,9 +68,10 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
   capture.setDestinations(destinations, node.podCidrs);
   capture.setRefused(servicesWithoutEndpoint(snapshot));
 
-  const settings = workerSettings(node);
+  const settings = workerSettings(node, capture.bypassMap);
   const workers = await WorkerPool.start(settings, {
     onLog: (lines) => output.write(lines),
+    onSourceRewritten: (pair) => pods.rewrittenPairs.add(pair, (podId) => pods.nameOf(podId)),
     onFailure(worker, err) {
       log.fatal({ worker, err }, "worker failed");
       output.flushSync();
@@ -77,16 +81,19 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
     },
   });
   cleanup.defer(() => workers.stop());
+  const stats = settings.map((each) => each.stats);
+  cleanup.use(watchAcceptErrors(stats, descriptors, log));
   workers.tell({ type: "snapshot", snapshot });
 
   let notReady = "starting";
   const registry = buildRegistry({
     counters: settings[0]!.counters,
     workers: settings.length,
-    reactorStats: () => settings.map((each) => each.stats),
+    reactorStats: () => stats,
     captureReasons: () => capture.reasonCounts(),
     meshVersion: () => snapshot.version,
     podsEnrolled: () => pods.count,
+    rewrittenPairs: (family) => pods.rewrittenPairs.count(family),
     version,
   });
   const pods = new Pods(capture, workers, log, addEnrolmentGaps(registry));
@@ -110,7 +117,7 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
     address: node.admin.address,
     metrics: () => registry.metrics(),
     readiness: view.readiness,
-    liveness: () => liveness(workerReports(capture, view.stats), descriptors()),
+    liveness: () => liveness(workerReports(capture, view.stats), countDescriptors()),
     pages: introspectionPages(view),
   });
   cleanup.defer(() => admin.close());
@@ -131,8 +138,8 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
   // A pod that is not enrolled may be one of those that were left; whether it is strict is known, which it is is not.
   capture.settle({ keepsStrict: failed! + waiting! > 0 });
   notReady = "";
-  const counts = { pods: pods.count, failed, waiting };
-  log.info({ node: node.name, ...counts, workers: workers.size, version: snapshot.version }, "ready");
+  const counts = { pods: pods.count, failed, waiting, workers: workers.size, descriptors };
+  log.info({ node: node.name, ...counts, version: snapshot.version }, "ready");
 
   const signal = await stopSignal;
   notReady = "draining";
@@ -178,7 +185,7 @@ function servicesWithoutEndpoint({ services }: MeshSnapshot): { address: IpAddre
     .flatMap(({ addresses, ports }) => addresses.flatMap((address) => ports.map(({ port }) => ({ address, port }))));
 }
 
-function workerSettings(node: NodeConfig): WorkerSettings[] {
+function workerSettings(node: NodeConfig, bypassMap: Fd): WorkerSettings[] {
   const count = node.workers ?? Math.min(maxDefaultWorkers, availableParallelism());
   const counters = createCounters(count);
   const sourcePorts = createSourcePorts();
@@ -196,6 +203,7 @@ function workerSettings(node: NodeConfig): WorkerSettings[] {
     detectTimeoutMs: node.detectTimeoutMs,
     sourcePorts,
     logsConnections: node.logLevel === "debug" || node.logLevel === "info",
+    bypassMap,
     failsForTest: isTest ? failureOf(String(worker)) : undefined,
   }));
 }

@@ -8,6 +8,7 @@ import type { LocalPod } from "../discovery/node-config.ts";
 import type { Capture, PreparedPod } from "../kernel/capture.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { EnrolmentGaps } from "../telemetry/presence-metrics.ts";
+import { RewrittenPairs } from "./rewritten-pairs.ts";
 import type { WorkerPool } from "./worker-pool.ts";
 
 /** A connection that the hooks diverted before they were disarmed reaches the accept queue within this: it never leaves the machine. */
@@ -20,9 +21,13 @@ export class Pods {
   readonly #workers: WorkerPool;
   readonly #log: Logger;
   readonly #gaps: EnrolmentGaps;
+  /** Between which the network rewrites sources. */
+  readonly rewrittenPairs: RewrittenPairs;
   readonly #enrolled: Map<string, PreparedPod>;
   /** Of pods that are withdrawn: until their open connections have ended. */
   readonly #leaving: Set<Promise<void>>;
+  /** Strict ones that could not be enrolled. */
+  readonly #sealed: Map<string, PreparedPod>;
   /** Why those that are wanted and not enrolled are not, by name. */
   readonly #failed: Map<string, string>;
   #nextListener: number;
@@ -32,8 +37,10 @@ export class Pods {
     this.#workers = workers;
     this.#log = log;
     this.#gaps = gaps;
+    this.rewrittenPairs = new RewrittenPairs(log);
     this.#enrolled = new Map();
     this.#leaving = new Set();
+    this.#sealed = new Map();
     this.#failed = new Map();
     this.#nextListener = 1;
   }
@@ -50,9 +57,10 @@ export class Pods {
     return this.#failed;
   }
 
-  /** False when the pod cannot be enrolled: its traffic passes as without Culvert, and the log says why. */
+  /** False when the pod cannot be enrolled: its traffic passes as without Culvert or, if it is strict, fails; the log says why. */
   async enroll(pod: LocalPod): Promise<boolean> {
     let prepared: PreparedPod | undefined;
+    this.#sealed.delete(pod.name); // Capture takes over what it has.
     try {
       prepared = this.#capture.prepare(pod);
       await this.#workers.addPod({
@@ -67,12 +75,14 @@ export class Pods {
         originalDestinationMap: this.#capture.originalDestinationMap,
       });
       const gapSeconds = this.#capture.arm(prepared);
+      this.#workers.tell({ type: "armPod", podId: prepared.id });
       if (gapSeconds !== undefined) this.#gaps.observe(gapSeconds);
     } catch (err) {
-      const traffic = this.#capture.rules.deniesUnknown ? "is denied" : "passes unproxied";
-      this.#log.error({ pod: pod.name, netns: pod.netnsPath, err }, `pod not enrolled; its traffic ${traffic}`);
       this.#failed.set(pod.name, (err as Error).message);
       if (prepared !== undefined) await this.#retire(prepared);
+      const traffic = this.#capture.rules.deniesUnknown ? "is denied" : "passes unproxied";
+      const outcome = this.#seal(pod) ? "what is strict of it is closed" : `its traffic ${traffic}`;
+      this.#log.error({ pod: pod.name, netns: pod.netnsPath, err }, `pod not enrolled; ${outcome}`);
       return false;
     }
     this.#enrolled.set(pod.name, prepared);
@@ -83,6 +93,22 @@ export class Pods {
     this.#failed.delete(pod.name);
     this.#log.info({ pod: pod.name, id: prepared.id }, "pod enrolled");
     return true;
+  }
+
+  /** False where nothing is strict, or it cannot be reached. */
+  #seal(pod: LocalPod): boolean {
+    if (!pod.outboundStrict && !pod.inboundStrict) return false;
+    try {
+      this.#sealed.set(pod.name, this.#capture.seal(pod));
+      return true;
+    } catch {
+      return false; // For the reason for which it was not enrolled.
+    }
+  }
+
+  /** Undefined: not enrolled, or being withdrawn. */
+  nameOf(podId: number): string | undefined {
+    return [...this.#enrolled.values()].find(({ id }) => id === podId)?.name;
   }
 
   /** Open streams go on; new connections pass unproxied or, of strict pods, fail. */
@@ -97,6 +123,12 @@ export class Pods {
 
   /** Of a pod whose namespace is gone for everybody else: whatever of it is open here is reset. */
   async withdrawGone(name: string): Promise<void> {
+    const sealed = this.#sealed.get(name);
+    this.#sealed.delete(name);
+    if (sealed !== undefined) {
+      this.#capture.disarm(sealed);
+      this.#capture.release(sealed);
+    }
     const pod = this.#enrolled.get(name);
     if (pod === undefined) return;
     this.#enrolled.delete(name);
@@ -108,6 +140,7 @@ export class Pods {
   async #retire(pod: PreparedPod, { resetsStreams = false } = {}): Promise<void> {
     const idle = Promise.withResolvers<void>();
     await this.#workers.removePod(pod.id, resetsStreams, idle.resolve);
+    this.rewrittenPairs.forget(pod.id);
     this.#capture.release(pod, { keepsRouting: !resetsStreams });
     if (resetsStreams) return;
     const leaving = this.#endRouting(pod, idle.promise).finally(() => this.#leaving.delete(leaving));

@@ -3,6 +3,7 @@
 import { Worker } from "node:worker_threads";
 import type { Answer, Answers, Question } from "../proxy/questions.ts";
 import type { FromWorker, ToWorker, WorkerSettings } from "./messages.ts";
+import type { RewrittenPair } from "./rewritten-pairs.ts";
 
 // tsc rewrites imports, not URLs: the same line serves src/ and dist/.
 const entry = new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js", import.meta.url);
@@ -10,6 +11,8 @@ const entry = new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worke
 export interface WorkerPoolEvents {
   /** Access-log lines, formatted. */
   onLog(lines: string): void;
+  /** Between two pods of this node, one of each worker that comes upon it. */
+  onSourceRewritten(pair: RewrittenPair): void;
   /** A worker threw or ended unasked. The process must end: its connections are gone already. */
   onFailure(worker: number, error: unknown): void;
 }
@@ -110,6 +113,10 @@ export class WorkerPool {
   #receive(worker: number, message: FromWorker): void {
     if (message.type === "log") {
       this.#events.onLog(message.lines);
+      return;
+    }
+    if (message.type === "sourceRewritten") {
+      this.#events.onSourceRewritten(message);
       return;
     }
     if (message.type === "answer") {

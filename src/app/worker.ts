@@ -25,6 +25,9 @@ const proxy = new WorkerProxy({
   random: Math.random,
   now: settings.failsForTest === undefined ? Date.now : failForTest,
   logConnection: settings.logsConnections ? logConnection : undefined,
+  bypassMap: settings.bypassMap,
+  onSourceRewritten: ({ client, server, family }) =>
+    post({ type: "sourceRewritten", clientId: client.id, serverId: server.id, family }),
 });
 
 port.on("message", (message: ToWorker) => {
@@ -38,6 +41,9 @@ port.on("message", (message: ToWorker) => {
     case "addPod":
       proxy.addPod(message.pod, message.listeners, message.originalDestinationMap);
       post({ type: "podAdded", podId: message.pod.id });
+      break;
+    case "armPod":
+      proxy.armPod(message.podId);
       break;
     case "removePod":
       proxy.removePod(

@@ -56,6 +56,8 @@ const node = v.pipe(
     drainTimeoutSeconds: v.optional(seconds(0, 3600), 30),
     connectTimeoutSeconds: v.optional(seconds(0.1, 300), 5),
     detectTimeoutSeconds: v.optional(seconds(0.1, 86_400), 10),
+    // As long as most applications' own patience; short enough that a node does not fill up with the connections of a dead one.
+    peerTimeoutSeconds: v.optional(seconds(2, 3600), 120),
     log: v.optional(record({ level: v.optional(oneOf("debug", "info", "warn", "error"), "info") }), {}),
     pins: v.optional(pinsPath),
     unknownPods: v.optional(oneOf("pass", "deny"), "pass"),
@@ -80,6 +82,7 @@ const node = v.pipe(
       drainTimeoutMs: it.drainTimeoutSeconds,
       connectTimeoutMs: it.connectTimeoutSeconds,
       detectTimeoutMs: it.detectTimeoutSeconds,
+      peerTimeoutMs: it.peerTimeoutSeconds,
       logLevel: it.log.level,
       pins: it.pins ?? defaultPins(it.name),
     }),

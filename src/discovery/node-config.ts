@@ -28,6 +28,8 @@ export interface NodeConfig {
   readonly connectTimeoutMs: number;
   /** How long a connection's first bytes are waited for before it is opaque. */
   readonly detectTimeoutMs: number;
+  /** How long a peer may acknowledge nothing before its connection is given up. */
+  readonly peerTimeoutMs: number;
   readonly logLevel: "debug" | "info" | "warn" | "error";
   /** The directory of the bpf file system in which this node's BPF objects outlive the process. */
   readonly pins: string;

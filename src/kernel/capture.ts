@@ -32,6 +32,7 @@ import {
 } from "./layout.ts";
 import { NodeRules } from "./node-rules.ts";
 import { type OptOut, optOutRules } from "./opt-out.ts";
+import { listenInPod } from "./pod-listener.ts";
 import { ProbeExemption } from "./probe-exemption.ts";
 import { reasons } from "./reasons.ts";
 import { replaceKeys } from "./replace-keys.ts";
@@ -100,9 +101,6 @@ interface PodState {
   isSealed: boolean;
   link: Fd | undefined;
 }
-
-/** Clamped by net.core.somaxconn, 4096 by default. */
-const backlog = 4096;
 
 export class Capture implements Disposable {
   readonly rules: NodeRules;
@@ -201,6 +199,10 @@ export class Capture implements Disposable {
     return this.#objects.maps.original_destination.fd;
   }
 
+  get bypassMap(): Fd {
+    return this.#objects.maps.bypass.fd;
+  }
+
   #attach({ podsCgroup, proxyCgroup, unknownPods }: CaptureOptions): void {
     native.bpf("mapHeartbeats", { map: this.#objects.maps.heartbeats.fd });
     this.#objects.attachCgroup("culvert_sock_create", "proxy", proxyCgroup);
@@ -284,8 +286,27 @@ export class Capture implements Disposable {
     replaceKeys(this.#objects.maps.refused, keys, encodeU32(1));
   }
 
+  /**
+   * For a pod that cannot be enrolled: what is strict of it fails from here on, and does not pass. Throws where not even its
+   * namespace is known.
+   */
+  seal(request: PodRequest): PreparedPod {
+    const pod = this.#prepare(request, { isServed: false });
+    try {
+      this.arm(pod);
+      return pod;
+    } catch (error) {
+      this.release(pod);
+      throw error;
+    }
+  }
+
   /** Opens the pod's namespace and the proxy's listeners in it. Captures nothing yet. */
   prepare(request: PodRequest): PreparedPod {
+    return this.#prepare(request, { isServed: true });
+  }
+
+  #prepare(request: PodRequest, { isServed }: { isServed: boolean }): PreparedPod {
     const rules = optOutRules(request.name, request.outboundOptOuts, request.inboundOptOuts);
     const { netns, inode, hasIpv6, cookie: knownCookie } = native.netns("open", { path: request.netnsPath });
     const listeners: PodListener[] = [];
@@ -298,32 +319,38 @@ export class Capture implements Disposable {
       }
       const cookie = knownCookie ?? this.#cookieByStorage(netns);
       if (cookie === undefined) throw new Error(`enroll pod ${request.name}: its netns cookie cannot be read`);
-      for (const other of this.#pods.keys()) {
-        if (other.cookie === cookie)
+      for (const other of [...this.#pods.keys()].filter((pod) => pod.cookie === cookie)) {
+        if (other.listeners.length > 0)
           throw new Error(`enroll pod ${request.name}: its network namespace is pod ${other.name}'s`);
+        // It was sealed. What keeps it closed is handed on without a gap, as a previous process's is.
+        this.leave(other);
+        this.release(other);
       }
       id = this.#adopted.idOf(cookie) ?? this.#freeId();
       const listen = (direction: PodListener["direction"], address: string, port: number): Fd => {
-        const { fd } = native.netns("listen", { netns, address, port, backlog });
+        const fd = listenInPod({ netns, inode, address, port });
         listeners.push({ direction, fd });
         return fd;
       };
-      const outbound = listen("outbound", hasIpv6 ? "::" : "0.0.0.0", layout.MESH_PORT_OUTBOUND);
-      this.#setListener(id, layout.LISTENER_OUTBOUND, outbound);
-      // Bound to loopback: only sk_lookup leads there, never a packet from outside.
-      const inbound4 = listen("inbound", "127.0.0.1", layout.MESH_PORT_INBOUND);
-      this.#setListener(id, layout.LISTENER_INBOUND4, inbound4);
-      if (hasIpv6) {
-        const inbound6 = listen("inbound", "::1", layout.MESH_PORT_INBOUND);
-        this.#setListener(id, layout.LISTENER_INBOUND6, inbound6);
+      if (isServed) {
+        const outbound = listen("outbound", hasIpv6 ? "::" : "0.0.0.0", layout.MESH_PORT_OUTBOUND);
+        this.#setListener(id, layout.LISTENER_OUTBOUND, outbound);
+        // Bound to loopback: only sk_lookup leads there, never a packet from outside.
+        const inbound4 = listen("inbound", "127.0.0.1", layout.MESH_PORT_INBOUND);
+        this.#setListener(id, layout.LISTENER_INBOUND4, inbound4);
+        if (hasIpv6) {
+          const inbound6 = listen("inbound", "::1", layout.MESH_PORT_INBOUND);
+          this.#setListener(id, layout.LISTENER_INBOUND6, inbound6);
+        }
       }
       if (rules.length > 0) this.#objects.maps.opt_outs.update(encodeU32(id), encodeOptOuts(rules));
       else this.#objects.maps.opt_outs.delete(encodeU32(id));
       this.rules.setProbePorts(id, request.probePorts ?? []);
-      const sourceProblem = this.#routeSources(cookie, netns, hasIpv6);
+      const sourceProblem = isServed ? this.#routeSources(cookie, netns, hasIpv6) : "it is not enrolled";
       const pod = { id, name: request.name, netns, cookie, listeners, sourceProblem };
       const addresses = request.addresses.filter(({ family }) => family === 4 || hasIpv6);
       const flags =
+        (isServed ? 0 : layout.POD_SEALED) |
         (request.outboundStrict ? layout.POD_STRICT_OUTBOUND : 0) |
         (request.inboundStrict ? layout.POD_STRICT_INBOUND : 0);
       this.#pods.set(pod, { addresses, flags, isArmed: false, isSealed: false, link: undefined });

@@ -31,7 +31,12 @@ export class NodeAddresses implements Disposable {
   }
 
   #look(): void {
-    const addresses = this.#read();
+    let addresses: readonly IpAddress[];
+    try {
+      addresses = this.#read();
+    } catch {
+      return; // Out of descriptors, say: what was known goes on to be true.
+    }
     if (keyOf(addresses) === keyOf(this.#current)) return;
     this.#current = addresses;
     this.#onChange(addresses);

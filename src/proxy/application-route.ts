@@ -13,7 +13,8 @@ import type { Protocol } from "../mesh/protocol.ts";
 import type { Fd } from "../runtime/native.ts";
 import type { SocketWords } from "../runtime/reactor.ts";
 import type { SeenAs } from "../telemetry/counters.ts";
-import type { ProxiedPod, ProxyContext } from "./context.ts";
+import type { ProxyContext } from "./context.ts";
+import type { ProxiedPod } from "./proxied-pod.ts";
 import { isSourcePort } from "./source-ports.ts";
 import type { Route } from "./stream.ts";
 

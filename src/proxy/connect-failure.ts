@@ -25,8 +25,18 @@ const results = new Map<number, Result>([
   [errno.EADDRNOTAVAIL, "limit"],
 ]);
 
-export function resultOfErrno(code: number): Result {
-  return results.get(code) ?? "error";
+const resources = new Map([
+  [errno.EMFILE, "descriptors"],
+  [errno.ENFILE, "descriptors of the whole machine"],
+  [errno.ENOMEM, "memory"],
+  [errno.ENOBUFS, "memory"],
+  [errno.EADDRNOTAVAIL, "source ports"],
+]);
+
+export function resultOfErrno(code: number, wasConnected: boolean): Result {
+  const result = results.get(code) ?? "error";
+  // Why a connected peer fell silent: the kernel says the last it heard of the way there.
+  return wasConnected && result === "unreachable" ? "timeout" : result;
 }
 
 /** A stream that did not end well. */
@@ -60,7 +70,11 @@ export function describeFailure(
       if (stream.wasConnected) return describeError("PEER_SILENT", { source, endpoint: to, side: stream.endedBy });
       return describeError("CONNECT_TIMEOUT", { endpoint: to, milliseconds: connectTimeoutMs });
     case "limit":
-      return describeError("LIMIT_REACHED", { source, resource: reason });
+      return describeError("LIMIT_REACHED", {
+        source,
+        endpoint: to,
+        resource: resources.get(stream.errno) ?? "connections",
+      });
     case "reset":
       return describeError("CONNECTION_RESET", { source, endpoint: to, side: stream.endedBy });
     default:

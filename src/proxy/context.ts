@@ -7,7 +7,9 @@ import type { Reactor } from "../runtime/reactor.ts";
 import type { WorkerCounters } from "../telemetry/counters.ts";
 import type { OpenConnection } from "../telemetry/reports.ts";
 import type { Detection } from "./detection.ts";
+import type { ProxiedPod } from "./proxied-pod.ts";
 import type { ConnectionFilter } from "./questions.ts";
+import type { PodPair, SameNode } from "./same-node.ts";
 import type { SourcePorts } from "./source-ports.ts";
 
 export interface OpenStream {
@@ -31,6 +33,11 @@ export interface ProxyContext {
   readonly now: () => number;
   /** Takes one line per connection; undefined: not wanted. */
   logConnection: ((line: string) => void) | undefined;
+  readonly sameNode: SameNode;
+  /** Where the kernel keeps the tuples of this process's connections. */
+  readonly bypassMap: Fd;
+  /** The network between these two rewrites sources. */
+  readonly onSourceRewritten: (pair: PodPair) => void;
   /** The newest snapshot's. */
   index: MeshIndex;
   keptSources: KeptSources;
@@ -40,16 +47,4 @@ export interface ProxyContext {
   readonly streams: Set<OpenStream>;
   /** Called when the last one has closed. */
   onIdle: () => void;
-}
-
-/** A captured pod, as a worker knows it. */
-export interface ProxiedPod {
-  /** The pod_id of BPF maps. */
-  readonly id: number;
-  /** `namespace/name` of its workload. */
-  readonly name: string;
-  /** Where sockets on its behalf are made. */
-  readonly netns: Fd;
-  /** Whether connections can be made there under clients' addresses. */
-  readonly keepsSources: boolean;
 }

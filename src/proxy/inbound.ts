@@ -4,7 +4,8 @@
 
 import type { Accepted, Acceptor, Connection, ConnectionHandler } from "../runtime/reactor.ts";
 import { ApplicationRoute, type PodSources } from "./application-route.ts";
-import type { ProxiedPod, ProxyContext } from "./context.ts";
+import type { ProxyContext } from "./context.ts";
+import type { ProxiedPod } from "./proxied-pod.ts";
 import { Stream } from "./stream.ts";
 
 export class Inbound implements Acceptor {

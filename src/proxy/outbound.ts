@@ -2,12 +2,14 @@
 //
 //   captured connection -> original destination -> service | workload | unknown -> balance -> same node or plain -> stream
 
+import { familyOf } from "../mesh/address.ts";
 import { pickP2c } from "../mesh/balance.ts";
 import { labelOf } from "../mesh/snapshot.ts";
 import type { Accepted, Acceptor, Connection, ConnectionHandler } from "../runtime/reactor.ts";
 import { socketWordsOf } from "./address-text.ts";
-import type { ProxiedPod, ProxyContext } from "./context.ts";
+import type { ProxyContext } from "./context.ts";
 import { decide, transportTo } from "./decide.ts";
+import type { ProxiedPod } from "./proxied-pod.ts";
 import { Stream } from "./stream.ts";
 
 export class Outbound implements Acceptor {
@@ -33,6 +35,7 @@ export class Outbound implements Acceptor {
         stream.refuseService(service.name);
         return connection.handler;
       }
+      const transport = transportTo(endpoint.workload, context.node);
       stream.connect({
         service: service.name,
         endpoint,
@@ -40,7 +43,9 @@ export class Outbound implements Acceptor {
         destination: socketWordsOf(endpoint.address, endpoint.port),
         // From the client's namespace straight to the endpoint: one hop, and the server sees the pod's own address.
         netns: this.#pod.netns,
-        transport: transportTo(endpoint.workload, context.node),
+        transport,
+        pair:
+          transport === "local" ? context.sameNode.pair(this.#pod, endpoint.label, endpoint.address.family) : undefined,
         protocol: service.protocol,
       });
       return connection.handler;
@@ -48,13 +53,16 @@ export class Outbound implements Acceptor {
 
     const { w0, w1, w2, w3, port } = original;
     const workload = decision.to === "workload" ? decision.workload : undefined;
+    const label = workload === undefined ? undefined : labelOf(workload);
+    const transport = transportTo(workload, context.node);
     stream.connect({
       service: undefined,
       endpoint: undefined,
-      label: workload === undefined ? undefined : labelOf(workload),
+      label,
       destination: original,
       netns: this.#pod.netns,
-      transport: transportTo(workload, context.node),
+      transport,
+      pair: transport === "local" ? context.sameNode.pair(this.#pod, label!, familyOf(w0, w1, w2)) : undefined,
       protocol: context.index.endpointAt(w0, w1, w2, w3, port)?.protocol,
     });
     return connection.handler;

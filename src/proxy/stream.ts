@@ -11,7 +11,7 @@
 
 import type { Endpoint } from "../mesh/mesh-index.ts";
 import type { Protocol } from "../mesh/protocol.ts";
-import { sourceMark } from "../runtime/layout.ts";
+import { type Passage, passage, sourceMark } from "../runtime/layout.ts";
 import type { Fd } from "../runtime/native.ts";
 import type { Connection, ConnectionHandler, SocketWords } from "../runtime/reactor.ts";
 import { type ConnectionRecord, formatConnectionLine } from "../telemetry/access-log.ts";
@@ -19,9 +19,11 @@ import type { DecidedBy, Direction, Flow, ProtocolWord, Result, SeenAs } from ".
 import type { OpenConnection } from "../telemetry/reports.ts";
 import { formatSocketWords } from "./address-text.ts";
 import { describeFailure, resultOfErrno } from "./connect-failure.ts";
-import type { ProxiedPod, ProxyContext } from "./context.ts";
+import type { ProxyContext } from "./context.ts";
 import type { Observation, ObservedStream } from "./detection.ts";
+import type { ProxiedPod } from "./proxied-pod.ts";
 import type { ConnectionFilter } from "./questions.ts";
+import type { PodPair } from "./same-node.ts";
 
 /** How long a reset waits for a reader to take what was sent before it. The kernel drops what is still unread then, as without a proxy. */
 const resetLingerMs = 1_000;
@@ -36,6 +38,8 @@ export interface Route {
   readonly destination: SocketWords;
   readonly netns: Fd;
   readonly transport: ConnectionRecord["transport"];
+  /** Of connections between two pods of this node. */
+  readonly pair?: PodPair | undefined;
   /** Declared; undefined: to be detected. */
   readonly protocol: Protocol | undefined;
   /** Bound before connecting, although it is the client's. */
@@ -70,7 +74,8 @@ class Leg implements ConnectionHandler {
     this.closed = false;
   }
 
-  onConnected(): void {
+  onConnected(_connection: Connection, arrival: Passage): void {
+    if (arrival !== passage.notAsked && this.stream.isCapturedAgain(arrival)) return;
     this.stream.onConnected();
     this.peer.connection!.resume();
   }
@@ -176,18 +181,41 @@ export class Stream implements ObservedStream {
   connect(route: Route): void {
     this.route = route;
     this.#service = route.service;
-    const { destination, netns, source, timeoutMs = this.#context.connectTimeoutMs } = route;
+    if (this.#open(route) && route.endpoint !== undefined) route.endpoint.openConnections++;
+  }
+
+  #open({ destination, netns, source, pair, timeoutMs = this.#context.connectTimeoutMs }: Route): boolean {
     const isTransparent = source !== undefined;
     const connection = this.#context.reactor.connect(
-      { netns, destination, source, isTransparent, mark: isTransparent ? sourceMark : 0, timeoutMs },
+      {
+        netns: pair?.sources === "rewritten" ? pair.server.netns : netns,
+        destination,
+        source,
+        isTransparent,
+        mark: isTransparent ? sourceMark : 0,
+        timeoutMs,
+        bypassMap: pair?.sources === "unknown" ? this.#context.bypassMap : undefined,
+      },
       this.#upstream,
     );
-    if (connection === undefined) {
-      this.refuse("limit");
-      return;
-    }
-    if (route.endpoint !== undefined) route.endpoint.openConnections++;
-    this.#upstream.connection = connection;
+    if (connection === undefined) this.refuse("limit");
+    else this.#upstream.connection = connection;
+    return connection !== undefined;
+  }
+
+  /**
+   * What the first connection of a pair of pods found out (same-node.ts). True: this one leads to the proxy itself, and was
+   * made anew.
+   */
+  isCapturedAgain(arrival: Passage): boolean {
+    const pair = this.route!.pair!;
+    if (arrival === passage.seen) pair.sources = "kept";
+    if (arrival !== passage.notSeen || pair.isOver) return false;
+    pair.sources = "rewritten";
+    this.#context.onSourceRewritten(pair);
+    this.#upstream.connection!.discard();
+    this.#open(this.route!);
+    return true;
   }
 
   /** RST, because the service has no endpoint. */
@@ -242,7 +270,7 @@ export class Stream implements ObservedStream {
     if (errno !== 0) {
       if (this.errno === 0) {
         this.errno = errno;
-        this.result = resultOfErrno(errno);
+        this.result = resultOfErrno(errno, wasConnected);
         this.endedBy = leg === this.#downstream ? "client" : "server";
       }
       if (!leg.peer.closed) {

@@ -10,11 +10,13 @@ import type { Reactor } from "../runtime/reactor.ts";
 import type { Direction, WorkerCounters } from "../telemetry/counters.ts";
 import { answer } from "./answer.ts";
 import { PodSources } from "./application-route.ts";
-import type { OpenStream, ProxiedPod, ProxyContext } from "./context.ts";
+import type { OpenStream, ProxyContext } from "./context.ts";
 import { Detection } from "./detection.ts";
 import { Inbound } from "./inbound.ts";
 import { Outbound } from "./outbound.ts";
+import type { ProxiedPod } from "./proxied-pod.ts";
 import type { Answer, Question } from "./questions.ts";
+import { type PodPair, SameNode } from "./same-node.ts";
 import { SourcePorts } from "./source-ports.ts";
 
 export interface WorkerProxyOptions {
@@ -27,6 +29,8 @@ export interface WorkerProxyOptions {
   readonly random: () => number;
   readonly now: () => number;
   readonly logConnection: ((line: string) => void) | undefined;
+  readonly bypassMap: Fd;
+  readonly onSourceRewritten: (pair: PodPair) => void;
 }
 
 /** A listening socket in a pod; shared by all workers, owned by the main thread. */
@@ -60,6 +64,7 @@ export class WorkerProxy {
         now: () => performance.now(),
       }),
       sourcePorts: new SourcePorts(options.sourcePorts, options.random),
+      sameNode: new SameNode(),
       index: new MeshIndex(emptySnapshot),
       keptSources: new KeptSources([], []),
       node: "",
@@ -92,6 +97,12 @@ export class WorkerProxy {
     reactor.flush();
   }
 
+  /** The kernel captures the pod from now on. */
+  armPod(podId: number): void {
+    const entry = this.#pods.get(podId);
+    if (entry !== undefined) this.#context.sameNode.add(entry.pod);
+  }
+
   /**
    * Serves what waits in the pod's accept queues, then accepts no more. `onRemoved`: the listeners and the namespace's
    * descriptor are not used any more. Open streams go on, or are reset. `onIdle`, later: nor does one to the pod's
@@ -100,7 +111,8 @@ export class WorkerProxy {
   removePod(podId: number, resetsStreams: boolean, onRemoved: () => void, onIdle: () => void): void {
     const entry = this.#pods.get(podId);
     this.#pods.delete(podId);
-    const { reactor } = this.#context;
+    const { reactor, sameNode } = this.#context;
+    if (entry !== undefined) sameNode.remove(entry.pod);
     for (const listener of entry?.listeners ?? []) reactor.unlisten(listener.id);
     reactor.setTimer(oneTurnMs, () => {
       if (resetsStreams) this.#abort((stream) => stream.pod.id === podId);

@@ -36,6 +36,9 @@ export const command = {
 } as const;
 export const connectRecords = 3;
 export const connectTransparent = 1;
+/** Whether a connection arrived under the tuple with which it was made. */
+export const passage = { notAsked: 0, seen: 1, notSeen: 2, unknown: 3 } as const;
+export type Passage = (typeof passage)[keyof typeof passage];
 
 /** SO_MARK of sockets that are bound to a client's address: native/netns/source_routing.h. */
 export const sourceMark = 0x6d58;

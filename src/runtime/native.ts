@@ -156,6 +156,10 @@ export interface Native {
   beat(worker: number): void;
   /** PR_SET_DUMPABLE 0 and RLIMIT_CORE 0. */
   hardenProcess(): void;
+  /** To the hard limit. Returns how many descriptors this process may have now. */
+  raiseDescriptorLimit(): number;
+  /** How long a peer may acknowledge nothing before its connection is given up: of sockets made from now on. */
+  setPeerTimeout(milliseconds: number): void;
   Reactor: new (options: ReactorOptions) => NativeReactor;
 }
 

@@ -12,6 +12,7 @@ import {
   connectRecords,
   connectTransparent,
   event,
+  type Passage,
   recordWords,
 } from "./layout.ts";
 import { type Fd, type NativeReactor, native, type ReactorOptions } from "./native.ts";
@@ -27,7 +28,8 @@ export interface SocketWords {
 
 /** Told by native about one connection; the last call for every connection is `onClosed`. */
 export interface ConnectionHandler {
-  onConnected(connection: Connection): void;
+  /** `passage` is what the kernel knows of it, if `bypassMap` was given. */
+  onConnected(connection: Connection, passage: Passage): void;
   /**
    * `length` bytes at `offset` of the slab. The handler owns `block` now: it hands it on with `connection.write(…, true)`
    * or gives it back with `reactor.release(block, generation)`.
@@ -69,6 +71,8 @@ export interface ConnectOptions {
   isTransparent?: boolean;
   /** SO_MARK; 0: none. */
   mark?: number;
+  /** Asks there whether the connection arrived as it was made: `passage` of `onConnected`. */
+  bypassMap?: Fd | undefined;
 }
 
 const ignoreEvents: ConnectionHandler = {
@@ -128,6 +132,12 @@ export class Connection {
     if (this.isClosing) return;
     this.isClosing = true;
     this.#send(command.close, lingerMs, 1);
+  }
+
+  /** RST now; the handler hears of it no more. */
+  discard(): void {
+    this.handler = ignoreEvents;
+    this.reset();
   }
 
   /** RST now. */
@@ -213,6 +223,7 @@ export class Reactor {
     words[at + 15] = source === undefined ? 0 : source.w3;
     words[at + 16] = destination.port;
     words[at + 17] = source === undefined ? 0 : source.port;
+    words[at + 18] = options.bypassMap ?? -1;
     return connection;
   }
 
@@ -319,7 +330,7 @@ export class Reactor {
         if (type === event.blocked) connection.handler.onBlocked(connection);
         else if (type === event.drained) connection.handler.onDrained(connection);
         else if (type === event.end) connection.handler.onEnd(connection);
-        else if (type === event.connected) connection.handler.onConnected(connection);
+        else if (type === event.connected) connection.handler.onConnected(connection, words[at + 3]! as Passage);
       }
     }
     this.#inTurn = false;

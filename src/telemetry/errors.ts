@@ -144,7 +144,7 @@ export const errorTable = {
   LIMIT_REACHED: {
     source: "internal",
     retry: "safe",
-    template: "accept {source}: out of {resource}",
+    template: "carry {source} to {endpoint}: out of {resource}",
     hint: "raise the limit or run more workers",
   },
   WORKER_FAILED: {

@@ -23,6 +23,8 @@ export interface MetricSources {
   readonly captureReasons: () => Readonly<Record<string, number>>;
   readonly meshVersion: () => number;
   readonly podsEnrolled: () => number;
+  /** Pairs of pods of this node between which the network rewrites sources. */
+  readonly rewrittenPairs: (family: 4 | 6) => number;
   /** Culvert's. */
   readonly version: string;
 }
@@ -106,6 +108,14 @@ export function buildRegistry(sources: MetricSources): Registry {
   addMetric(registry, "gauge", "culvert_pods_enrolled", "Pods whose traffic is captured", [], () => [
     [{}, sources.podsEnrolled()],
   ]);
+  addMetric(
+    registry,
+    "gauge",
+    "culvert_rewritten_pairs",
+    "Pairs of this node's pods between which the network rewrites sources: NetworkPolicy is not applied there",
+    ["family"],
+    () => ([4, 6] as const).map((family) => [{ family: `IPv${family}` }, sources.rewrittenPairs(family)]),
+  );
   addMetric(
     registry,
     "gauge",

@@ -290,6 +290,7 @@ private:
                                                      0xffff,
                                                      INADDR_LOOPBACK};
     words[16] = port;
+    words[18] = -1;
     Run(words, kConnectRecords);
   }
 

@@ -95,18 +95,6 @@ test("a pod is reached by its own address through the proxy, and by a service's 
   assert.equal(service!.endpoint, `default/server [${server.ipv6}]:8080`);
 });
 
-test("an address that the client bound before it connected stays its own", async () => {
-  await using mesh = await Mesh.start();
-  const { client, web } = declareWeb(mesh);
-  const culvert = await mesh.node("a").culvert();
-  await client.namespace.configure(["address add 10.244.1.200/32 dev lo"]);
-
-  const socket = await (await client.socket()).connect(web.ipv4, 80, { from: "10.244.1.200" });
-  assert.match((await socket.names()).local, /^10\.244\.1\.200:/);
-  await socket.close();
-  assert.match((await culvert.connection()).source, /^10\.244\.1\.200:/);
-});
-
 test("a pod that is both client and endpoint reaches its own service", async () => {
   await using mesh = await Mesh.start();
   const node = mesh.node("a");
@@ -134,19 +122,6 @@ test("plaintext from outside the mesh to an enrolled pod passes through the prox
   assert.equal(six!.destination, `[${server.ipv6}]:80`);
   assert.ok(four!.source.startsWith(`${outside.ipv4}:`) && six!.source.startsWith(`[${outside.ipv6}]:`));
   assert.equal(four!.pod, "default/server");
-});
-
-test("an endpoint that refuses resets the client within the connect time-out", async () => {
-  await using mesh = await Mesh.start();
-  const node = mesh.node("a");
-  const client = node.pod("client");
-  const web = mesh.service("web", { port: 80, endpoints: [node.pod("empty")] });
-  const culvert = await node.culvert();
-
-  // Its connect has already succeeded: what it sees is a reset.
-  const socket = await (await client.socket()).connect(web.ipv4, 80);
-  assert.equal((await socket.ending()).end, "reset");
-  assert.equal((await culvert.connection()).result, "refused");
 });
 
 test("three workers share the connections of one pod", async () => {

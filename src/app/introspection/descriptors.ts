@@ -7,7 +7,7 @@ export interface Descriptors {
   readonly limit: number;
 }
 
-export function descriptors(): Descriptors {
+export function countDescriptors(): Descriptors {
   // The directory's size is their number since Linux 6.2, and 0 before.
   const open = statSync("/proc/self/fd").size || readdirSync("/proc/self/fd").length;
   return { open, limit: descriptorLimit("soft") };

@@ -5,7 +5,7 @@ import type { Reason } from "../../kernel/reasons.ts";
 import type { Finding } from "../../telemetry/reports.ts";
 import { clockFinding } from "../check/clock.ts";
 import { fault, ok, warning } from "../check/finding.ts";
-import { type Descriptors, descriptors } from "./descriptors.ts";
+import { countDescriptors, type Descriptors } from "./descriptors.ts";
 import { statOf, workerReports } from "./health.ts";
 import type { NodeView } from "./node-view.ts";
 
@@ -21,7 +21,7 @@ export function nodeFindings(view: NodeView): Finding[] {
     ...podFindings(view),
     ...captureFindings(view.capture.faults()),
     clockFinding(),
-    descriptorFinding(descriptors()),
+    descriptorFinding(countDescriptors()),
     blockFinding(view),
     ...reasonFindings(view.capture.reasonCounts()),
   ];

@@ -40,7 +40,6 @@ function lackCounts({ stats, counters, workers }: NodeView): Map<string, number>
   const sum = (stat: string) => stats.reduce((total, row) => total + statOf(row, stat), 0);
   const { closed } = sumCounters(counters, workers.size);
   return new Map([
-    ["connections could not be accepted: out of descriptors or memory", sum("AcceptErrors")],
     ["reads were put off: out of blocks", sum("StarvedReads")],
     [
       "connections ended for lack of a port, a descriptor or memory",

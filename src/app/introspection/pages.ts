@@ -8,7 +8,7 @@ import { directions, sumCounters } from "../../telemetry/counters.ts";
 import { type LogLevel, logLevels } from "../../telemetry/log.ts";
 import type { ConnectionsReport, NamesReport, PodReport, StatusReport } from "../../telemetry/reports.ts";
 import { configReport } from "./config-report.ts";
-import { descriptors } from "./descriptors.ts";
+import { countDescriptors } from "./descriptors.ts";
 import { nodeFindings } from "./findings.ts";
 import { liveness, workerReports } from "./health.ts";
 import type { NodeView } from "./node-view.ts";
@@ -36,7 +36,7 @@ export function introspectionPages(view: NodeView): ReadonlyMap<string, Page> {
 
 function status(view: NodeView): StatusReport {
   const workers = workerReports(view.capture, view.stats);
-  const files = descriptors();
+  const files = countDescriptors();
   const live = liveness(workers, files);
   const ready = view.readiness();
   const snapshot = view.snapshot();

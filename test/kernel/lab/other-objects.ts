@@ -17,6 +17,8 @@ struct {
   __type(value, __u32);
 } of_another_version SEC(".maps");
 `,
+  onePod: (maps: string) =>
+    maps.replace(/(max_entries, )MAX_PODS(\);\s+__type\(key, __u64\);\s+__type\(value, struct pod\);)/, "$11$2"),
   fourDestinations: (maps: string) => maps.replace("max_entries, 262144", "max_entries, 4"),
 } as const;
 

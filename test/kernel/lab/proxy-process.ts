@@ -300,10 +300,10 @@ const functions = {
     writeAddress(parseAddress(entry.destination)!, key, 16);
     view.setUint16(32, entry.sourcePort);
     view.setUint16(34, entry.port);
-    const value = new Uint8Array(8);
+    const value = new Uint8Array(16);
     const now = process.hrtime.bigint();
     new DataView(value.buffer).setBigUint64(0, now - BigInt(entry.ageSeconds) * 1_000_000_000n, true);
-    native.bpf("mapUpdate", { map: mapOfShape(mapTypes.lruHash, 8), key, value });
+    native.bpf("mapUpdate", { map: mapOfShape(mapTypes.lruHash, 16), key, value });
   },
 };
 export type ProxyFunctions = typeof functions;

@@ -20,12 +20,15 @@ export interface CulvertOptions {
   readonly drainTimeoutSeconds?: number;
   readonly connectTimeoutSeconds?: number;
   readonly detectTimeoutSeconds?: number;
+  readonly peerTimeoutSeconds?: number;
   /** Whose probes are exempt. */
   readonly kubelet?: Host;
   readonly unknownPods?: "pass" | "deny";
   /** Besides the declared pods, as mesh.yaml has them. */
   readonly workloads?: readonly object[];
   readonly env?: Readonly<Record<string, string>>;
+  /** The soft limit of open files with which it is started. */
+  readonly softDescriptors?: number;
 }
 
 /** A line of the log. */
@@ -63,8 +66,9 @@ export class Culvert {
   readonly #socket: string;
   #endIsExpected = false;
 
-  constructor(meshFile: string, socket: string, placement: Placement) {
-    const command = [join(projectRoot, "bin/culvert"), "node", "--config", meshFile];
+  constructor(meshFile: string, socket: string, placement: Placement, softDescriptors?: number) {
+    const limited = softDescriptors === undefined ? [] : ["prlimit", `--nofile=${softDescriptors}:`];
+    const command = [...limited, join(projectRoot, "bin/culvert"), "node", "--config", meshFile];
     this.#process = new RunningProcess("culvert", command, placement);
     this.#socket = socket;
     this.log = new Journal("log of culvert");

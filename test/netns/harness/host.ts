@@ -112,6 +112,13 @@ export class Host {
     return new RemoteSocket(await this.start(await tool("socket")));
   }
 
+  /** A socket of a process of another cgroup in this host's namespace, as one of a privileged container or of the node. */
+  async socketOf(cgroup: string): Promise<RemoteSocket> {
+    await this.site.up();
+    const place = { cgroup, netns: this.namespace.path };
+    return new RemoteSocket(new RunningProcess(`stranger in ${this.name}`, [await tool("socket")], place));
+  }
+
   /** A listening socket: on all addresses of both families unless told. */
   async listen(port: number, address = "::"): Promise<RemoteSocket> {
     const socket = await this.socket();

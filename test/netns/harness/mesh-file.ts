@@ -32,6 +32,7 @@ function document({ node, cgroups, socket, pins, pods, services, options }: Mesh
       pins,
       ...(options.podCidrs && { podCidrs: options.podCidrs }),
       ...(options.drainTimeoutSeconds && { drainTimeoutSeconds: options.drainTimeoutSeconds }),
+      ...(options.peerTimeoutSeconds && { peerTimeoutSeconds: options.peerTimeoutSeconds }),
       ...(options.connectTimeoutSeconds && { connectTimeoutSeconds: options.connectTimeoutSeconds }),
       ...(options.detectTimeoutSeconds && { detectTimeoutSeconds: options.detectTimeoutSeconds }),
     },
@@ -41,7 +42,9 @@ function document({ node, cgroups, socket, pins, pods, services, options }: Mesh
       ...pods.map((pod) => ({
         name: pod.name,
         node,
-        addresses: [pod.addresses.ipv4, pod.addresses.ipv6].filter((address) => address !== undefined),
+        addresses: [pod.addresses.ipv4, pod.addresses.ipv6, ...(pod.options.moreAddresses ?? [])].filter(
+          (address) => address !== undefined,
+        ),
         ...presence(pod, options.without?.includes(pod.name)),
         ...capture(pod.options),
       })),
@@ -62,7 +65,7 @@ function presence(pod: Pod, isLeftAlone = false): object {
   const { enrolled, probePorts, namesCgroup } = options;
   return {
     ...(namesCgroup && { cgroup }),
-    ...(enrolled !== "unknown" && { netns: netnsPath }),
+    ...(enrolled !== "unknown" && { netns: options.netns ?? netnsPath }),
     ...((enrolled === false || isLeftAlone) && { enroll: false }),
     ...(probePorts && { probePorts }),
   };

@@ -36,8 +36,9 @@ export class MeshNode {
   readonly #outside: Network;
   readonly #processes: Host[] = [];
   readonly #started: Culvert[] = [];
+  /** The node's ends of its hosts' links. */
+  readonly #ports = new Map<Host, string>();
   #namespace: Namespace | undefined;
-  #links = 0;
 
   constructor(
     name: string,
@@ -117,9 +118,26 @@ export class MeshNode {
     return this.#directory.makeCgroup(this.name, "pods");
   }
 
+  /** A cgroup that is not below the pods'. */
+  get otherCgroup(): string {
+    return this.#directory.makeCgroup(this.name, "other");
+  }
+
   /** Where this node's Culvert pins its BPF objects. */
   get pins(): string {
     return `${this.#directory.pins}/${this.name}`;
+  }
+
+  get namespace(): Namespace {
+    if (this.#namespace === undefined) throw new Error(`${this.name} is not up yet; await mesh.up() before`);
+    return this.#namespace;
+  }
+
+  /** The node's end of a host's link. */
+  portOf(host: Host): string {
+    const port = this.#ports.get(host);
+    if (port === undefined) throw new Error(`${host.name} is not up yet; await mesh.up() before`);
+    return port;
   }
 
   /** Starts Culvert on this node and waits until every pod is captured. */
@@ -135,7 +153,7 @@ export class MeshNode {
     const meshFile = options.meshFile ?? this.writeMesh(options);
     // Started in a cgroup of the mesh, so that the reaper finds it; it enters its own by itself.
     const place = { cgroup: this.#directory.makeCgroup(this.name, "culvert"), netns: this.#namespace!.path };
-    const culvert = new Culvert(meshFile, this.socket, { ...place, env: options.env ?? {} });
+    const culvert = new Culvert(meshFile, this.socket, { ...place, env: options.env ?? {} }, options.softDescriptors);
     this.#started.push(culvert);
     return culvert;
   }
@@ -209,7 +227,8 @@ export class MeshNode {
           .filter((host) => !host.isBuilt && !host.isHeldBack)
           .map(async (host) => {
             host.build(await Namespace.create(host.name, holders, { forwards: false }));
-            const port = `v${this.#links++}`;
+            const port = `v${this.#ports.size}`;
+            this.#ports.set(host, port);
             links.push(
               `link add ${port} master ${network.bridge} type veth peer name eth0 netns ${host.namespace.pid}`,
               `link set ${port} up`,

@@ -54,10 +54,10 @@ export class Namespace {
     await this.#holder.exited;
   }
 
-  /** Executes `ip` command lines in the namespace; the first that fails ends it. */
-  async configure(lines: readonly string[]): Promise<void> {
+  /** Executes `ip` command lines in the namespace, or those of `tc`; the first that fails ends it. */
+  async configure(lines: readonly string[], program: "ip" | "tc" = "ip"): Promise<void> {
     if (lines.length === 0) return;
-    const batch = new RunningProcess(`ip in ${this.name}`, ["ip", "-batch", "-"], {
+    const batch = new RunningProcess(`${program} in ${this.name}`, [program, "-batch", "-"], {
       cgroup: this.#cgroup,
       netns: this.path,
     });

@@ -19,6 +19,10 @@ export interface PodOptions {
   /** mesh.yaml says its cgroup, without which it counts as gone. */
   readonly namesCgroup?: boolean;
   readonly probePorts?: readonly number[];
+  /** In mesh.yaml, after its own. */
+  readonly moreAddresses?: readonly string[];
+  /** In mesh.yaml, instead of its own namespace. */
+  readonly netns?: string;
   readonly outboundOptOut?: readonly OptOut[];
   readonly inboundOptOut?: readonly OptOut[];
   /** `whenProxyDown` of both directions. Default: pass. */

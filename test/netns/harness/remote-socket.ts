@@ -22,6 +22,10 @@ export class RemoteSocket {
     this.#process = process;
   }
 
+  get pid(): number {
+    return this.#process.pid;
+  }
+
   /** Through an IPv6 socket when the address is one: `::ffff:10.96.0.10` is what Java and Node do for IPv4. Rejects with the errno's name. */
   async connect(address: string, port: number, options: { from?: string; fromPort?: number } = {}): Promise<this> {
     const { from, fromPort } = options;
@@ -31,6 +35,16 @@ export class RemoteSocket {
 
   async listen(address: string, port: number): Promise<void> {
     await this.#call(`listen ${address} ${port}`);
+  }
+
+  /** Binds another socket, which it closes at once. Rejects with the errno's name. */
+  async bind(address: string, port: number): Promise<void> {
+    await this.#call(`bind ${address} ${port}`);
+  }
+
+  /** How many connections wait to be accepted. */
+  async waiting(): Promise<number> {
+    return (await this.#call("waiting")).bytes!;
   }
 
   /** Waits for a connection; the listener stays, the calls below are about the connection. */
@@ -72,6 +86,12 @@ export class RemoteSocket {
 
   async close(): Promise<void> {
     await this.#call("close");
+  }
+
+  /** Ends its process: everything of it is closed. */
+  async end(): Promise<void> {
+    this.#process.endInput();
+    await this.#process.exited;
   }
 
   /** RST. */

@@ -33,6 +33,26 @@ static int do_connect(const char *address, int port, const char *from, int from_
   return connect(fd, (struct sockaddr *)&name, length);
 }
 
+static int do_bind(const char *address, int port) {
+  struct sockaddr_storage name;
+  socklen_t length = parse_address(address, port, &name);
+  int bound = socket(name.ss_family, SOCK_STREAM, 0), result = bind(bound, (struct sockaddr *)&name, length);
+  int error = errno;
+  close(bound);
+  errno = error;
+  return result;
+}
+
+// How many connections the listener's queue holds.
+static void do_waiting(void) {
+  struct tcp_info info;
+  socklen_t length = sizeof info;
+  if (getsockopt(listener, IPPROTO_TCP, TCP_INFO, &info, &length))
+    fail();
+  else
+    printf("{\"bytes\":%u}\n", info.tcpi_unacked); // of a listener: its queue
+}
+
 static void do_names(void) {
   struct sockaddr_storage local, peer;
   socklen_t local_length = sizeof local, peer_length = sizeof peer;
@@ -113,6 +133,10 @@ int main(void) {
       done(do_connect(a, atoi(b), c, d == NULL ? 0 : atoi(d)));
     else if (!strcmp(call, "listen"))
       done(listener = listen_on(a, atoi(b)));
+    else if (!strcmp(call, "bind"))
+      done(do_bind(a, atoi(b)));
+    else if (!strcmp(call, "waiting"))
+      do_waiting();
     else if (!strcmp(call, "accept")) {
       struct pollfd readable = {.fd = listener, .events = POLLIN};
       errno = ETIMEDOUT;

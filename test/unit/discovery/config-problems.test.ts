@@ -298,7 +298,7 @@ services:
       source: "config",
       message: `load /etc/mesh.yaml: 2 problems; nothing was changed; correct the file and try again
   /etc/mesh.yaml:4:12: node.workers: 0 does not fit here; write a whole number from 1 to 64
-  /etc/mesh.yaml:5:3: node.x: is no key known here; write one of name, cgroups, workers, podCidrs, admin, drainTimeoutSeconds, connectTimeoutSeconds, detectTimeoutSeconds, log, pins, unknownPods, plainNamespaces, or nothing`,
+  /etc/mesh.yaml:5:3: node.x: is no key known here; write one of name, cgroups, workers, podCidrs, admin, drainTimeoutSeconds, connectTimeoutSeconds, detectTimeoutSeconds, peerTimeoutSeconds, log, pins, unknownPods, plainNamespaces, or nothing`,
     });
   });
 

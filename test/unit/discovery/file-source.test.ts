@@ -67,6 +67,7 @@ describe("mesh.yaml", () => {
         drainTimeoutMs: 0,
         connectTimeoutMs: 1500,
         detectTimeoutMs: 3_600_000,
+        peerTimeoutMs: 120_000,
         logLevel: "debug",
         pins: "/sys/fs/bpf/x/a",
       },
@@ -95,6 +96,7 @@ describe("mesh.yaml", () => {
       drainTimeoutMs: 30_000,
       connectTimeoutMs: 5_000,
       detectTimeoutMs: 10_000,
+      peerTimeoutMs: 120_000,
       logLevel: "info",
       pins: "/sys/fs/bpf/culvert/a",
     });

@@ -44,4 +44,5 @@ test("the mark of kept sources is the same in TypeScript and C++", () => {
 test("events and commands have the same numbers in TypeScript and C++", () => {
   assert.deepEqual({ ...layout.event }, enumOf("Event"));
   assert.deepEqual({ ...layout.command }, enumOf("Command"));
+  assert.deepEqual({ ...layout.passage }, enumOf("Passage"));
 });

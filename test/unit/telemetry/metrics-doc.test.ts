@@ -26,6 +26,7 @@ const registry = buildRegistry({
   captureReasons: () => Object.fromEntries(reasons.map(({ name }) => [name, 0])),
   meshVersion: () => 1,
   podsEnrolled: () => 0,
+  rewrittenPairs: () => 0,
   version: "1.2.3",
 });
 addEnrolmentGaps(registry);
@@ -81,6 +82,7 @@ test("labels of Culvert's metrics take values out of fixed lists only, which doc
     protocol: protocolDecisions.map(({ protocol }) => protocol),
     by: protocolDecisions.map(({ by }) => by),
     seen_as: seenAs,
+    family: ["IPv4", "IPv6"],
     reason: reasons.map(({ name }) => name),
     worker: ["0"],
     le: ["0.001", "0.005", "0.02", "0.1", "0.5", "2", "10", "60", "+Inf"],

@@ -13,6 +13,7 @@ function sources(overrides: Partial<MetricSources> = {}): MetricSources {
     captureReasons: () => ({}),
     meshVersion: () => 1,
     podsEnrolled: () => 0,
+    rewrittenPairs: () => 0,
     version: "1.2.3",
     ...overrides,
   };
