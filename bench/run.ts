@@ -1,4 +1,4 @@
-// npm run bench -- tcp | churn   [--quick] [--rounds N] [--seconds S] [--subjects a,b,…] [--out FILE]
+// npm run bench -- tcp | churn | first-byte   [--quick] [--rounds N] [--seconds S] [--subjects a,b,…] [--out FILE]
 //
 // Measures, prints a table, writes the result file (README.md says how to read them). What the run made (processes,
 // namespaces, cgroups) is removed when this process ends, in whichever way: test/netns/harness/reaper.sh sees to it.
@@ -7,8 +7,9 @@ import { parseArgs } from "node:util";
 import { SampleBook, toFigures } from "./figures.ts";
 import { commit, machineFacts } from "./machine.ts";
 import { measureChurn } from "./macro/churn.ts";
+import { firstByteWorks } from "./macro/first-byte.ts";
 import { subjects as allSubjects, type Subject } from "./macro/subjects.ts";
-import { measureTcp } from "./macro/tcp.ts";
+import { measureWorks, tcpWorks, type Work } from "./macro/tcp.ts";
 import { resultPath, table, writeResult } from "./report.ts";
 import { defaultSeed } from "./statistics.ts";
 
@@ -30,17 +31,23 @@ interface Benchmark {
 
 const progress = (line: string) => console.error(`bench: ${line}`);
 
-const benchmarks: Readonly<Record<string, Benchmark>> = {
-  tcp: {
+/** A benchmark of works that all subjects do in every round. */
+function inRounds(works: readonly Work[]): Benchmark {
+  return {
     subjects: allSubjects.map(({ name }) => name),
     baselines: ["unmeshed", "haproxy-tcp"],
     full: { rounds: 10, seconds: 3 },
     measure: async ({ quick, rounds, seconds, subjects }, book) => {
       const settings = { rounds, durationMs: seconds * 1000, warmupMs: quick ? 20 : 300 };
-      await measureTcp(subjects, settings, book, progress);
+      await measureWorks(works, subjects, settings, book, progress);
       return 0;
     },
-  },
+  };
+}
+
+const benchmarks: Readonly<Record<string, Benchmark>> = {
+  tcp: inRounds(tcpWorks),
+  "first-byte": inRounds(firstByteWorks),
   churn: {
     subjects: ["unmeshed", "culvert-relay"],
     baselines: ["unmeshed"],
@@ -50,10 +57,11 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   },
 };
 
-/** Six pieces of work, or two families: about a second for each subject. */
+/** Pieces of work, or two families: about a second for each subject, or less. */
 const quickSettings: Readonly<Record<string, { rounds: number; seconds: number }>> = {
   tcp: { rounds: 1, seconds: 0.15 },
   churn: { rounds: 1, seconds: 0.6 },
+  "first-byte": { rounds: 1, seconds: 0.3 },
 };
 
 async function main(): Promise<number> {

@@ -1,4 +1,5 @@
-// Short connections that the client closes first, N at a time (see load.cc). Failures are counted and tried again.
+// Short connections that the client closes first, N at a time (see load.cc): after the answer to its message, or after
+// the server's greeting. Failures are counted and tried again.
 #pragma once
 
 #include <cstring>
@@ -70,9 +71,11 @@ private:
       socklen_t length = sizeof error;
       getsockopt(attempt.fd, SOL_SOCKET, SO_ERROR, &error, &length);
       if (error != 0) return Fail(attempt, error);
-      if (send(attempt.fd, chunk, options_.size, MSG_NOSIGNAL) < 0) return Fail(attempt, errno);
       attempt.state = Attempt::State::kWaiting;
-      return; // edge-triggered, but what arrived before the message cannot be its answer
+      if (!is_greeted_) {
+        if (send(attempt.fd, chunk, options_.size, MSG_NOSIGNAL) < 0) return Fail(attempt, errno);
+        return; // edge-triggered, but what arrived before the message cannot be its answer
+      }
     }
     const ssize_t n = read(attempt.fd, chunk, sizeof chunk);
     if (n < 0 && errno == EAGAIN) return;
@@ -96,6 +99,7 @@ private:
   const Options &options_;
   Report &report_;
   const int epoll_;
+  const bool is_greeted_ = options_.mode == "greeting";
   std::vector<Attempt> attempts_;
   size_t sequence_ = 0;
   size_t bucket_ = 0;

@@ -8,7 +8,7 @@ import { writeMeshFile } from "../../test/netns/harness/mesh-file.ts";
 import { Metrics } from "../../test/netns/harness/metrics.ts";
 import { RunningProcess } from "../../test/netns/harness/running-process.ts";
 import { projectRoot } from "../../test/netns/harness/tools.ts";
-import { echoPort, loggingTo, type Place, sinkPort, until } from "./place.ts";
+import { echoPort, greetingPort, loggingTo, type Place, sinkPort, until } from "./place.ts";
 import type { Subject } from "./subjects.ts";
 
 export const culvertRelay: Subject = {
@@ -19,6 +19,7 @@ export const culvertRelay: Subject = {
     const echo = mesh.service("echo", { port: echoPort, endpoints: [first!] });
     const sink = mesh.service("sink", { port: sinkPort, endpoints: [first!] });
     const short = mesh.service("short", { port: echoPort, endpoints: servers });
+    const greeting = mesh.service("greeting", { port: greetingPort, endpoints: servers });
     await mesh.up();
     const meshFile = join(mesh.directory, "mesh.yaml");
     const socket = join(mesh.directory, "admin.sock");
@@ -28,7 +29,7 @@ export const culvertRelay: Subject = {
       socket,
       pins: place.node.pins,
       pods: place.node.pods,
-      services: new Map([echo, sink, short].map((service) => [service.name, service])),
+      services: new Map([echo, sink, short, greeting].map((service) => [service.name, service])),
       options: { workers: 1 },
     });
     return {
@@ -38,7 +39,7 @@ export const culvertRelay: Subject = {
         const at = (service: typeof echo) => [
           family === 4 ? `${service.ipv4}:${service.port}` : `[${service.ipv6}]:${service.port}`,
         ];
-        return { echo: at(echo), sink: at(sink), short: at(short) };
+        return { echo: at(echo), sink: at(sink), short: at(short), greeting: at(greeting) };
       },
     };
   },

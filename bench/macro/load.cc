@@ -1,10 +1,11 @@
 // Load generator and server of the macro benchmarks: one thread, one epoll set, no dependency.
 //
-//   load serve ECHO_PORT SINK_PORT   echoes on one port, swallows on the other; prints "ready"
+//   load serve ECHO SINK GREETING    echoes on one port, swallows on the next, greets on the third; prints "ready"
 //   load closed OPTIONS TARGET...    a connection sends its next message when the answer is there
 //   load rate OPTIONS TARGET...      a fixed rate; times count from when a message was due, so a stall is not hidden
 //   load bulk OPTIONS TARGET         one stream, one way; the sink's own count of bytes ends the measurement
 //   load connect OPTIONS TARGET...   connect, one message there and back, close (the client first), again
+//   load greeting OPTIONS TARGET...  connect, wait for the server's greeting, close (the client first), again
 //
 // Prints one JSON object. Every error is counted by name, none is hidden; CPU times are those of the measured window.
 #include <cstdlib>
@@ -89,16 +90,18 @@ Options ParseOptions(int argc, char **argv) {
 } // namespace
 
 int main(int argc, char **argv) {
-  if (argc == 4 && strcmp(argv[1], "serve") == 0)
-    RunServer(static_cast<uint16_t>(atoi(argv[2])), static_cast<uint16_t>(atoi(argv[3])));
-  if (argc < 3) Usage("usage:", "load serve|closed|rate|bulk|connect …");
+  if (argc == 5 && strcmp(argv[1], "serve") == 0) {
+    const auto port = [argv](int i) { return static_cast<uint16_t>(atoi(argv[i])); };
+    RunServer(port(2), port(3), port(4));
+  }
+  if (argc < 3) Usage("usage:", "load serve|closed|rate|bulk|connect|greeting …");
   const Options options = ParseOptions(argc, argv);
   Report report;
   if (options.mode == "closed" || options.mode == "rate")
     RunExchanges(options, report);
   else if (options.mode == "bulk")
     RunBulk(options, report);
-  else if (options.mode == "connect")
+  else if (options.mode == "connect" || options.mode == "greeting")
     Connector(options, report).Run();
   else
     Usage("unknown mode", options.mode.c_str());

@@ -10,7 +10,7 @@ import { projectRoot } from "../../test/netns/harness/tools.ts";
 
 /** See the head of load.cc. */
 export interface Load {
-  mode: "closed" | "rate" | "bulk" | "connect";
+  mode: "closed" | "rate" | "bulk" | "connect" | "greeting";
   /** `address:port` or `[address]:port`, used in turn. */
   targets: readonly string[];
   durationMs: number;
@@ -30,7 +30,7 @@ export interface LoadReport {
   processCpuNs: number;
   /** All CPUs; without idle, iowait and steal. Includes client and server. */
   machineCpuNs: number;
-  /** Messages, bytes (`bulk`) or connections (`connect`) completed in the window. */
+  /** Messages, bytes (`bulk`) or connections (`connect`, `greeting`) completed in the window. */
   count: number;
   p50Ns: number;
   p99Ns: number;

@@ -5,11 +5,11 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { RunningProcess } from "../../test/netns/harness/running-process.ts";
-import { echoPort, isListening, loggingTo, type Place, shortPort, sinkPort, until } from "./place.ts";
+import { echoPort, greetingPort, isListening, loggingTo, type Place, shortPort, sinkPort, until } from "./place.ts";
 import type { Carrier, Subject } from "./subjects.ts";
 
 const nginxModule = "/usr/lib/nginx/modules/ngx_stream_module.so";
-const ports = [echoPort, sinkPort, shortPort];
+const ports = [echoPort, sinkPort, shortPort, greetingPort];
 
 export const haproxyTcp: Subject = {
   name: "haproxy-tcp",
@@ -57,9 +57,11 @@ export const nginxStream: Subject = {
       upstream("echo", [first!], echoPort),
       upstream("sink", [first!], sinkPort),
       upstream("short", place.servers, echoPort),
+      upstream("greeting", place.servers, greetingPort),
       listener(echoPort, "echo"),
       listener(sinkPort, "sink"),
       listener(shortPort, "short"),
+      listener(greetingPort, "greeting"),
       "}",
     ];
     writeFileSync(configuration, lines.join("\n"));
@@ -104,6 +106,7 @@ async function startHaproxy(place: Place, options: HaproxyOptions): Promise<Carr
     ...proxy("echo", echoPort, [first!], echoPort),
     ...proxy("sink", sinkPort, [first!], sinkPort, options.sink),
     ...proxy("short", shortPort, place.servers, echoPort),
+    ...proxy("greeting", greetingPort, place.servers, greetingPort),
   ];
   const configuration = join(place.mesh.directory, "haproxy.cfg");
   writeFileSync(configuration, `${lines.join("\n")}\n`);
@@ -115,5 +118,6 @@ async function startHaproxy(place: Place, options: HaproxyOptions): Promise<Carr
 async function listening(place: Place, running: RunningProcess, log: string): Promise<Carrier> {
   await until(() => isListening(place.client, ports), "the peer", running, log);
   const at = (port: number) => [`127.0.0.1:${port}`];
-  return { process: running, targets: () => ({ echo: at(echoPort), sink: at(sinkPort), short: at(shortPort) }) };
+  const targets = { echo: at(echoPort), sink: at(sinkPort), short: at(shortPort), greeting: at(greetingPort) };
+  return { process: running, targets: () => targets };
 }

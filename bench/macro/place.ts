@@ -13,6 +13,8 @@ import { loadProgram } from "./load.ts";
 
 export const echoPort = 7000;
 export const sinkPort = 7001;
+/** Where servers speak first. */
+export const greetingPort = 7003;
 /** Of a proxy without virtual addresses: where it takes the short connections. */
 export const shortPort = 7002;
 
@@ -31,6 +33,8 @@ export interface Targets {
   readonly sink: readonly string[];
   /** All servers in turn; they echo. */
   readonly short: readonly string[];
+  /** All servers in turn; they speak first. */
+  readonly greeting: readonly string[];
 }
 
 export class Place implements AsyncDisposable {
@@ -99,7 +103,7 @@ export function isListening(host: Host, ports: readonly number[]): boolean {
 function server(load: string): Application {
   return {
     name: "load serve",
-    ports: [echoPort, sinkPort],
-    command: () => [load, "serve", `${echoPort}`, `${sinkPort}`],
+    ports: [echoPort, sinkPort, greetingPort],
+    command: () => [load, "serve", `${echoPort}`, `${sinkPort}`, `${greetingPort}`],
   };
 }

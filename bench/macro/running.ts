@@ -23,7 +23,7 @@ export async function runThrough({ subject, place, carrier }: Running, load: Omi
   });
   if (carrier.process?.hasExited) throw new Error(`${subject.name} ended: ${carrier.process.stderr.join("\n  ")}`);
   const after = await carrier.carried?.();
-  const expected = load.mode === "connect" ? report.count : (load.connections ?? 1);
+  const expected = load.mode === "connect" || load.mode === "greeting" ? report.count : (load.connections ?? 1);
   if (before !== undefined && after !== undefined && after - before < expected)
     throw new Error(`${subject.name} carried ${after - before} connections of ${expected}: the others went past it`);
   place.truncateLogs();

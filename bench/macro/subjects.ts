@@ -5,7 +5,7 @@
 import type { RunningProcess } from "../../test/netns/harness/running-process.ts";
 import { culvertRelay } from "./culvert.ts";
 import { haproxyTcp, haproxyTcpTuned, nginxStream } from "./peers.ts";
-import { echoPort, type Place, sinkPort, type Targets } from "./place.ts";
+import { echoPort, greetingPort, type Place, sinkPort, type Targets } from "./place.ts";
 
 export interface Carrier {
   readonly targets: (family: 4 | 6) => Targets;
@@ -35,6 +35,7 @@ const unmeshed: Subject = {
         echo: at(family, echoPort).slice(0, 1),
         sink: at(family, sinkPort).slice(0, 1),
         short: at(family, echoPort),
+        greeting: at(family, greetingPort),
       }),
     };
   },

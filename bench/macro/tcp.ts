@@ -1,5 +1,6 @@
 // `tcp`: what opaque TCP costs through each subject. In every round each subject does every piece of work once, in ABBA
-// order, so that a figure's samples pair up by round. One message is 100 bytes there and 100 back.
+// order, so that a figure's samples pair up by round. One message is 100 bytes there and 100 back. (`first-byte` is
+// measured in the same way.)
 
 import type { SampleBook } from "../figures.ts";
 import { orderOfRound } from "../statistics.ts";
@@ -15,7 +16,7 @@ export interface TcpSettings {
   readonly warmupMs: number;
 }
 
-interface Work {
+export interface Work {
   readonly load: Pick<Load, "mode" | "connections" | "rate">;
   readonly target: keyof Targets;
   readonly figures: readonly Measure[];
@@ -48,7 +49,7 @@ function times(suffix: string): Measure[] {
   ];
 }
 
-const works: readonly Work[] = [
+export const tcpWorks: readonly Work[] = [
   {
     load: { mode: "closed", connections: 64 },
     target: "echo",
@@ -85,7 +86,8 @@ const works: readonly Work[] = [
   },
 ];
 
-export async function measureTcp(
+export async function measureWorks(
+  works: readonly Work[],
   subjects: readonly Subject[],
   settings: TcpSettings,
   book: SampleBook,

@@ -63,3 +63,14 @@ test("the churn benchmark measures Culvert beside unmeshed over both families, w
     }
   }
 });
+
+test("the first-byte benchmark measures how long a greeting takes through every subject, and its ratio to unmeshed", async () => {
+  const figures = await quick("first-byte");
+  const installed = subjects.filter((subject) => subject.missing?.() === undefined).map(({ name }) => name);
+  for (const subject of installed) {
+    for (const name of ["first_byte_us_p50", "first_byte_us_p99"]) {
+      assertMeasured(figures, name, subject);
+      if (subject !== "unmeshed") assertMeasured(figures, `${name}_to_unmeshed`, subject);
+    }
+  }
+});
