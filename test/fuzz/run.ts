@@ -1,4 +1,4 @@
-// node test/fuzz/run.ts [MINUTES] [SEED]: fuzzes detection for that long (default 1), beginning with the kept seeds; prints
+// npm run fuzz -- [MINUTES] [SEED]: fuzzes detection for that long (default 1), beginning with the kept seeds; prints
 // how far it came and adds to seeds/detect.txt what showed something new. Exit code 1 and the input when something broke.
 
 import { readFileSync, writeFileSync } from "node:fs";

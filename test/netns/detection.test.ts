@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { nginx } from "./harness/applications.ts";
 import type { Culvert, CulvertOptions } from "./harness/culvert.ts";
+import { patienceMs } from "./harness/journal.ts";
 import { Mesh } from "./harness/mesh.ts";
 import type { RemoteSocket } from "./harness/remote-socket.ts";
 import { impatientHaproxy, nghttpd, nodeHttp2 } from "./harness/server-first.ts";
@@ -253,7 +254,12 @@ test("a connection on which nobody speaks is opaque after detectTimeoutSeconds, 
   const { culvert, server, play, say } = await stage(mesh, { detectTimeoutSeconds: 0.5 });
   const how = await play(async (client) => {
     const timedOut = { protocol: "opaque", by: "timeout" };
-    while ((await decided(culvert, timedOut)) === 0) await new Promise((resolve) => setTimeout(resolve, 50));
+    const end = performance.now() + patienceMs;
+    // No event tells of it before the connection ends.
+    while ((await decided(culvert, timedOut)) === 0) {
+      assert.ok(performance.now() < end, "no time-out");
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
     await say(client, server, "GET / HTTP/1.1\r\n\r\n");
     await say(server, client, "HTTP/1.1 200 OK\r\n");
   });

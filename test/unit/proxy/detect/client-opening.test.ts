@@ -211,8 +211,13 @@ describe("a ClientHello", () => {
       "opaque",
     ],
     [
-      "that is shorter than its fields is opaque",
-      Buffer.from([1, 0, 0, 20, ...buildHello(least).subarray(4)]),
+      "whose server_name extension reaches beyond it is opaque",
+      Buffer.concat([named.subarray(0, 47), Buffer.from([0, 0, 0, 99, 0, 97]), named.subarray(53)]),
+      "opaque",
+    ],
+    [
+      "that is shorter than its session is opaque, though more may come",
+      Buffer.concat([Buffer.from([1, 0, 0, 40, 3, 3]), Buffer.alloc(32), Buffer.from([32])]),
       "opaque",
     ],
   ];
