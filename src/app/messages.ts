@@ -53,7 +53,8 @@ export type FromWorker =
   | { readonly type: "started" }
   | { readonly type: "podAdded"; readonly podId: number }
   | { readonly type: "podRemoved"; readonly podId: number }
-  | { readonly type: "podIdle"; readonly removal: number }
+  /** `keptSources`: there were connections to the pod's application under clients' addresses. */
+  | { readonly type: "podIdle"; readonly removal: number; readonly keptSources: boolean }
   | { readonly type: "answer"; readonly id: number; readonly answer: Answer }
   | { readonly type: "drained" }
   /** Between these pods the network rewrites sources. */

@@ -138,7 +138,7 @@ export class Pods {
 
   /** Of a pod that is captured no more. */
   async #retire(pod: PreparedPod, { resetsStreams = false } = {}): Promise<void> {
-    const idle = Promise.withResolvers<void>();
+    const idle = Promise.withResolvers<boolean>();
     await this.#workers.removePod(pod.id, resetsStreams, idle.resolve);
     this.rewrittenPairs.forget(pod.id);
     this.#capture.release(pod, { keepsRouting: !resetsStreams });
@@ -147,11 +147,12 @@ export class Pods {
     this.#leaving.add(leaving);
   }
 
-  async #endRouting(pod: PreparedPod, idle: Promise<void>): Promise<void> {
+  async #endRouting(pod: PreparedPod, idle: Promise<boolean>): Promise<void> {
     try {
-      await idle;
-      // No event tells that an application has read the last of what was sent to it.
-      while (this.#capture.usesRouting(pod)) await delay(unsentIntervalMs);
+      const wasUsed = await idle;
+      // No event tells that an application has read the last of what was sent to it. Asking takes the kernel milliseconds: it
+      // walks the sockets of the whole machine.
+      while (wasUsed && this.#capture.usesRouting(pod)) await delay(unsentIntervalMs);
       this.#capture.endRouting(pod);
     } catch (err) {
       this.#log.error({ pod: pod.name, err }, "rules, routes and settings are left in the pod's namespace");

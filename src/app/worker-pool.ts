@@ -25,6 +25,8 @@ export class WorkerPool {
   readonly #asked: Map<number, (worker: number, answer: Answer) => void>;
   #nextQuestion: number;
   #isStopping: boolean;
+  /** Removals of pods of which a worker has said so. */
+  readonly #keptSources: Set<number>;
   #nextRemoval: number;
 
   private constructor(settings: readonly WorkerSettings[], events: WorkerPoolEvents) {
@@ -33,6 +35,7 @@ export class WorkerPool {
     this.#asked = new Map();
     this.#nextQuestion = 0;
     this.#isStopping = false;
+    this.#keptSources = new Set();
     this.#nextRemoval = 1;
     this.#workers = settings.map((each) => this.#spawn(each));
   }
@@ -59,12 +62,12 @@ export class WorkerPool {
 
   /**
    * Resolves when nothing of the pod is used any more but by open connections, which `resetsStreams` resets; `onIdle`: nor is
-   * its routing by those.
+   * its routing by those, with whether it ever was.
    */
-  async removePod(podId: number, resetsStreams: boolean, onIdle: () => void): Promise<void> {
+  async removePod(podId: number, resetsStreams: boolean, onIdle: (keptSources: boolean) => void): Promise<void> {
     const removal = this.#nextRemoval++;
     this.tell({ type: "removePod", podId, removal, resetsStreams });
-    this.#answered(`podIdle ${removal}`).then(onIdle);
+    this.#answered(`podIdle ${removal}`).then(() => onIdle(this.#keptSources.delete(removal)));
     await this.#answered(`podRemoved ${podId}`);
   }
 
@@ -123,6 +126,7 @@ export class WorkerPool {
       this.#asked.get(message.id)?.(worker, message.answer);
       return;
     }
+    if (message.type === "podIdle" && message.keptSources) this.#keptSources.add(message.removal);
     const of = "podId" in message ? message.podId : "removal" in message ? message.removal : undefined;
     const answer = of === undefined ? message.type : `${message.type} ${of}`;
     for (const [i, waiting] of this.#waiting.entries()) {

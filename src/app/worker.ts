@@ -50,7 +50,7 @@ port.on("message", (message: ToWorker) => {
         message.podId,
         message.resetsStreams,
         () => post({ type: "podRemoved", podId: message.podId }),
-        () => post({ type: "podIdle", removal: message.removal }),
+        (keptSources) => post({ type: "podIdle", removal: message.removal, keptSources }),
       );
       break;
     case "ask":

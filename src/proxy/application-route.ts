@@ -30,11 +30,13 @@ const learnedForMs = 60_000;
 export class PodSources {
   readonly #lost: Map<number, { losses: number; untilMs: number }>;
   #open: number;
-  #onIdle: (() => void) | undefined;
+  #wasUsed: boolean;
+  #onIdle: ((wasUsed: boolean) => void) | undefined;
 
   constructor() {
     this.#lost = new Map();
     this.#open = 0;
+    this.#wasUsed = false;
     this.#onIdle = undefined;
   }
 
@@ -43,18 +45,19 @@ export class PodSources {
     return this.#onIdle !== undefined;
   }
 
-  /** Calls back when no connection under a client's address is open, at once if none is. */
-  remove(onIdle: () => void): void {
+  /** Calls back when no connection under a client's address is open, at once if none is, with whether there ever was one. */
+  remove(onIdle: (wasUsed: boolean) => void): void {
     this.#onIdle = onIdle;
-    if (this.#open === 0) onIdle();
+    if (this.#open === 0) onIdle(this.#wasUsed);
   }
 
   opened(): void {
     this.#open++;
+    this.#wasUsed = true;
   }
 
   closed(): void {
-    if (--this.#open === 0) this.#onIdle?.();
+    if (--this.#open === 0) this.#onIdle?.(this.#wasUsed);
   }
 
   answersClients(port: number, nowMs: number): boolean {

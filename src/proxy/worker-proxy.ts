@@ -106,9 +106,9 @@ export class WorkerProxy {
   /**
    * Serves what waits in the pod's accept queues, then accepts no more. `onRemoved`: the listeners and the namespace's
    * descriptor are not used any more. Open streams go on, or are reset. `onIdle`, later: nor does one to the pod's
-   * application under its client's address.
+   * application under its client's address, with whether there ever was one.
    */
-  removePod(podId: number, resetsStreams: boolean, onRemoved: () => void, onIdle: () => void): void {
+  removePod(podId: number, resetsStreams: boolean, onRemoved: () => void, onIdle: (wasUsed: boolean) => void): void {
     const entry = this.#pods.get(podId);
     this.#pods.delete(podId);
     const { reactor, sameNode } = this.#context;
@@ -118,7 +118,7 @@ export class WorkerProxy {
       if (resetsStreams) this.#abort((stream) => stream.pod.id === podId);
       if (entry !== undefined) reactor.forgetNetns(entry.pod.netns);
       onRemoved();
-      if (entry === undefined) onIdle();
+      if (entry === undefined) onIdle(false);
       else entry.sources.remove(onIdle);
     });
   }
