@@ -3,6 +3,8 @@
 #include "netns/netns_napi.h"
 #include "netns/tcp_socket.h"
 #include "reactor/reactor_napi.h"
+#include "tls/tls_library.h"
+#include "tls/tls_napi.h"
 
 #include <napi.h>
 #include <sys/prctl.h>
@@ -34,10 +36,17 @@ Napi::Value SetPeerTimeoutOf(const Napi::CallbackInfo &info) {
 }
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  if (std::string problem = TlsLibraryProblem(); !problem.empty()) {
+    Napi::Error::New(env, "load the addon: " + problem + "; run it with the pinned Node, as bin/culvert does")
+        .ThrowAsJavaScriptException();
+    return exports;
+  }
   exports.Set("bpf", Napi::Function::New(env, BpfCall, "bpf"));
   exports.Set("beat", Napi::Function::New(env, Beat, "beat"));
   exports.Set("netns", Napi::Function::New(env, NetnsCall, "netns"));
   exports.Set("Reactor", DefineReactor(env));
+  exports.Set("setTlsContext", Napi::Function::New(env, SetTlsContext, "setTlsContext"));
+  exports.Set("removeTlsContext", Napi::Function::New(env, RemoveTlsContext, "removeTlsContext"));
   exports.Set("hardenProcess", Napi::Function::New(env, HardenProcess, "hardenProcess"));
   exports.Set("raiseDescriptorLimit", Napi::Function::New(env, RaiseDescriptorLimit, "raiseDescriptorLimit"));
   exports.Set("setPeerTimeout", Napi::Function::New(env, SetPeerTimeoutOf, "setPeerTimeout"));

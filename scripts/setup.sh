@@ -15,7 +15,7 @@ quietly() {
   rm -f "$log"
 }
 
-packages=(clang llvm libbpf-dev g++ make python3 iproute2 util-linux)
+packages=(clang llvm libbpf-dev libssl-dev g++ make python3 iproute2 util-linux)
 case $purpose in
   check) packages+=(clang-format) ;;
   demo) packages+=(nginx-light redis-server redis-tools curl procps) ;;

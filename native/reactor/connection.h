@@ -33,6 +33,10 @@ enum ConnectionFlag : uint32_t {
   kEndSeen = 1 << 11,        // `end` was reported: nothing more to read
   kToldBlocked = 1 << 12,    // `blocked` was reported, `drained` is due
   kHungUp = 1 << 13,         // epoll has reported FIN or an error: reading goes on until it is found
+  kTls = 1 << 14,            // there is a TLS session between socket and blocks
+  kTlsPending = 1 << 15,     // its handshake is not over, or TypeScript has not accepted the peer yet
+  kInHandshakes = 1 << 16,   // is in the list of handshakes that can go on
+  kResetRequested = 1 << 17, // closing ends with RST
 };
 
 struct Connection {

@@ -1,4 +1,4 @@
-// The turn, the commands, the timers. Sockets are in reactor_sockets.cc.
+// The turn, the commands, the timers. Sockets are in reactor_sockets.cc, TLS in reactor_tls.cc.
 #include "reactor/reactor.h"
 
 #include <algorithm>
@@ -63,6 +63,7 @@ void Reactor::Close() {
   WorkerTable::Instance().Leave(config_.worker);
   inbox_->Close();
   pools_.Close();
+  tls_.clear();
   for (int32_t index = 0; connections_ != nullptr && index < connection_count_; index++)
     if (int fd = std::exchange(connections_[index].fd, -1); fd >= 0) close(fd);
   close(std::exchange(epoll_, -1));
@@ -76,20 +77,24 @@ void Reactor::Turn() {
   epoll_event ready[kEventsPerRound];
   int timeout_ms = 0;
   host_is_due_ = false;
+  handshakes_ns_ = 0;
   while (!is_stopped_ && !host_is_due_) {
     int count = epoll_wait(epoll_, ready, kEventsPerRound, timeout_ms);
-    if (count <= 0 && ready_.empty() && events_.IsEmpty()) break;
+    if (count <= 0 && ready_.empty() && handshakes_.empty() && events_.IsEmpty()) break;
     config_.stats[kStatRounds]++;
     for (int i = 0; i < count; i++)
       HandleReady(ready[i]);
     ReadReady();
     CallScript();
+    if (is_stopped_) break;
     FlushDirty();
-    if (is_stopped_ || Timers::NowNs() - began_ns > kTurnNs) break;
+    RunHandshakes(); // last: they take longest
+    if (Timers::NowNs() - began_ns > kTurnNs) break;
     timeout_ms = 0;
     if (events_.IsEmpty()) {
       // Reads may wait for a block or for room in the ring: whoever gives them back is another event.
       if (!ready_.empty() && !CanRead()) break;
+      if (!handshakes_.empty()) break; // the rest waits its turn
       if (ready_.empty() && host_wait_ms_) {
         PrepareToWait();
         timeout_ms = std::min(kMaxWaitMs, host_wait_ms_());
@@ -99,7 +104,8 @@ void Reactor::Turn() {
   PrepareToWait();
   in_turn_ = false;
   // Edges already seen are not reported again: come back by ourselves.
-  if (!is_stopped_ && (!events_.IsEmpty() || (!ready_.empty() && CanRead()))) Wake();
+  bool has_input = !ready_.empty() || !handshakes_.empty();
+  if (!is_stopped_ && (!events_.IsEmpty() || (has_input && CanRead()))) Wake();
 }
 
 void Reactor::WaitForHost(int wake_fd, std::function<int()> wait_ms) {
@@ -148,10 +154,8 @@ void Reactor::CallScript() {
     TellBlocks(); // what the script sees is true, and the peak is here
     int words = script_(events_.Begin(), end);
     events_.Handled(end);
-    if (words < 0) {
-      is_stopped_ = true;
-      return;
-    }
+    if (words < 0) is_stopped_ = true;
+    if (is_stopped_) return; // by the script, perhaps: nothing is there any more that commands could mean
     Execute(words);
   }
   // Every `closed` has been heard: the script uses none of these handles any more.
@@ -165,7 +169,7 @@ void Reactor::Submit(int words) {
   if (in_turn_) return;
   FlushDirty();
   timers_.Arm();
-  if (!events_.IsEmpty() || !ready_.empty()) Wake();
+  if (!events_.IsEmpty() || !ready_.empty() || !handshakes_.empty()) Wake();
 }
 
 void Reactor::Execute(int words) {
@@ -194,11 +198,14 @@ void Reactor::Execute(int words) {
     case Command::kClose:
       if (Connection *connection = Find(command)) {
         connection->Set(kCloseRequested);
-        if (command[4] != 0) SetLingerZero(connection->fd);
-        if (connection->Has(kReserved | kConnecting) || connection->write_error != 0) {
+        if (command[4] != 0) {
+          connection->Set(kResetRequested);
+          SetLingerZero(connection->fd);
+        }
+        if (connection->Has(kReserved | kConnecting | kTlsPending) || connection->write_error != 0) {
           Finish(command[1], 0);
         } else {
-          if (connection->queue_head != Connection::kNone && command[3] > 0)
+          if ((connection->queue_head != Connection::kNone || connection->Has(kTls)) && command[3] > 0)
             connection->timer_stamp = timers_.Set(Timers::Kind::kConnection, command[1], command[3]);
           AddDirty(command[1]);
         }
@@ -242,6 +249,15 @@ void Reactor::Execute(int words) {
     case Command::kForgetNetns:
       pools_.Forget(command[1]);
       ServeWaiters();
+      break;
+    case Command::kStartTls:
+      ExecuteStartTls(command);
+      break;
+    case Command::kTlsAccept:
+      ExecuteTlsAccept(command);
+      break;
+    case Command::kTlsRefuse:
+      ExecuteTlsRefuse(command);
       break;
     }
     command += records * kRecordWords;
@@ -304,7 +320,8 @@ void Reactor::HandleTimers() {
       Connection &connection = connections_[entry.id];
       if (connection.timer_stamp != entry.stamp) break;
       SetLingerZero(connection.fd);
-      Finish(entry.id, ETIMEDOUT);
+      bool is_handshake = connection.Has(kTlsPending) && !connection.Has(kConnecting);
+      Finish(entry.id, ETIMEDOUT, is_handshake ? TlsFailure::kTimeout : TlsFailure::kNone);
       break;
     }
     case Timers::Kind::kScript: {

@@ -16,7 +16,9 @@
 #include "reactor/slab.h"
 #include "reactor/socket_pools.h"
 #include "reactor/timers.h"
+#include "tls/tls_session.h"
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <sys/epoll.h>
@@ -90,7 +92,7 @@ private:
   // Connections
   int32_t NewConnection();
   Connection *Find(const int32_t *words);
-  void Finish(int32_t index, int error);
+  void Finish(int32_t index, int error, TlsFailure failure = TlsFailure::kNone, int32_t alert = 0);
   void StartConnect(int32_t index, int fd);
   bool Watch(int32_t index);
   void HandleReadiness(int32_t index, uint32_t readiness);
@@ -102,8 +104,31 @@ private:
   void FlushDirty();
   void Flush(int32_t index);
   bool WriteQueued(Connection &connection);
+  void ConsumeQueue(Connection &connection, size_t written);
+  bool HasUnsent(int32_t index);
   void DropQueue(Connection &connection);
   static void SetLingerZero(int fd);
+
+  // TLS (reactor_tls.cc)
+  void ExecuteStartTls(const int32_t *words);
+  void ExecuteTlsAccept(const int32_t *words);
+  void ExecuteTlsRefuse(const int32_t *words);
+  void BeginHandshake(int32_t index);
+  void AddHandshake(int32_t index);
+  void RunHandshakes();
+  void Handshake(int32_t index);
+  void TellEstablished(int32_t index);
+  void FlushHandshake(int32_t index);
+  void FailTls(int32_t index);
+  void ReadTls(int32_t index);
+  void ReadPastEnd(int32_t index);
+  bool WriteTls(int32_t index);
+  struct Record {
+    const uint8_t *bytes;
+    size_t length;
+    bool more_follow;
+  };
+  Record NextRecord(const Connection &connection);
 
   // Accepting
   void Accept(int32_t listener_id, int most);
@@ -149,6 +174,11 @@ private:
   int32_t free_slice_ = Connection::kNone;
   std::vector<int32_t> ready_;
   std::vector<int32_t> dirty_;
+
+  std::vector<std::unique_ptr<TlsSession>> tls_; // by connection, as far as there are any
+  std::deque<int32_t> handshakes_;               // those that can go on, first come first served
+  int64_t handshakes_ns_ = 0;                    // spent on them in this turn
+  std::unique_ptr<uint8_t[]> record_;            // where small writes become one record
 
   std::unordered_map<int32_t, Listener> listeners_;
   std::shared_ptr<Inbox> inbox_;

@@ -69,14 +69,21 @@ Connection *Reactor::Find(const int32_t *words) {
 }
 
 // Ends a handle: reports it closed and frees the slot. The descriptor is closed as it is (SetLingerZero: RST).
-void Reactor::Finish(int32_t index, int error) {
+void Reactor::Finish(int32_t index, int error, TlsFailure failure, int32_t alert) {
   Connection &connection = connections_[index];
   DropQueue(connection);
+  if (connection.Has(kTls)) {
+    tls_[index].reset();
+    config_.stats[kStatTlsSessions]--;
+    if (failure != TlsFailure::kNone) config_.stats[kStatTlsFailures]++;
+  }
   if (connection.fd >= 0) close(connection.fd);
   connects_.erase(index);
   int32_t *words = events_.Add(Event::kClosed, index, connection.generation);
   words[3] = error;
   words[4] = connection.Has(kConnectedOnce) ? 1 : 0;
+  words[5] = int32_t(failure);
+  words[6] = alert;
   connection.fd = -1;
   connection.flags = 0;
   connection.timer_stamp = 0;
@@ -242,6 +249,7 @@ void Reactor::FinishConnect(int32_t index, bool has_failed) {
   connects_.erase(index);
   int32_t *words = events_.Add(Event::kConnected, index, connection.generation);
   words[3] = int32_t(bypass_map < 0 ? Passage::kNotAsked : PassageOf(bypass_map, connection.fd));
+  if (connection.Has(kTls)) BeginHandshake(index);
   AddDirty(index); // what was written meanwhile
 }
 
@@ -272,6 +280,10 @@ void Reactor::HandleReadiness(int32_t index, uint32_t readiness) {
 void Reactor::AddReady(int32_t index) {
   Connection &connection = connections_[index];
   if (connection.Has(kInReady) || connection.fd < 0) return;
+  if (connection.Has(kTlsPending)) {
+    AddHandshake(index);
+    return;
+  }
   connection.Set(kInReady);
   ready_.push_back(index);
 }
@@ -290,8 +302,12 @@ void Reactor::ReadReady() {
       continue;
     }
     connection.Clear(kInReady);
-    if (connection.Has(kPaused | kCloseRequested) || !connection.Has(kReadable)) continue;
-    Read(index);
+    if (connection.Has(kPaused | kCloseRequested | kTlsPending) || !connection.Has(kReadable)) continue;
+    if (connection.Has(kTls)) {
+      ReadTls(index);
+    } else {
+      Read(index);
+    }
     if (connection.fd >= 0 && connection.Has(kReadable) && !connection.Has(kPaused)) {
       connection.Set(kInReady);
       ready_[kept++] = index;
@@ -400,14 +416,15 @@ void Reactor::FlushDirty() {
 
 void Reactor::Flush(int32_t index) {
   Connection &connection = connections_[index];
-  if (connection.fd < 0 || connection.Has(kConnecting) || connection.Has(kBlockedWrite)) {
+  if (connection.Has(kTlsPending)) FlushHandshake(index);
+  if (connection.fd < 0 || connection.Has(kConnecting | kBlockedWrite | kTlsPending)) {
     if (connection.queue_head != Connection::kNone && !connection.Has(kToldBlocked)) {
       connection.Set(kToldBlocked);
       events_.Add(Event::kBlocked, index, connection.generation);
     }
     return;
   }
-  if (!WriteQueued(connection)) {
+  if (connection.Has(kTls) ? !WriteTls(index) : !WriteQueued(connection)) {
     if (connection.Has(kCloseRequested)) {
       Finish(index, connection.write_error);
       return;
@@ -418,7 +435,7 @@ void Reactor::Flush(int32_t index) {
     AddReady(index);
     return;
   }
-  if (connection.queue_head != Connection::kNone) {
+  if (HasUnsent(index)) {
     connection.Set(kBlockedWrite);
     if (!connection.Has(kToldBlocked)) {
       connection.Set(kToldBlocked);
@@ -466,24 +483,33 @@ bool Reactor::WriteQueued(Connection &connection) {
       return false;
     }
     config_.stats[kStatBytesWritten] += double(written);
-    bool is_short = size_t(written) < offered;
-    while (written > 0) {
-      int32_t head = connection.queue_head;
-      Slice &slice = slices_[head];
-      if (written < slice.length) {
-        slice.offset += int32_t(written);
-        slice.length -= int32_t(written);
-        break;
-      }
-      written -= slice.length;
-      slab_.Release(slice.block);
-      connection.queue_head = slice.next;
-      slice.next = free_slice_;
-      free_slice_ = head;
-    }
-    if (is_short) return true;
+    ConsumeQueue(connection, size_t(written));
+    if (size_t(written) < offered) return true;
   }
   return true;
+}
+
+// The first `written` bytes of the queue are no longer needed.
+void Reactor::ConsumeQueue(Connection &connection, size_t written) {
+  while (written > 0) {
+    int32_t head = connection.queue_head;
+    Slice &slice = slices_[head];
+    if (written < size_t(slice.length)) {
+      slice.offset += int32_t(written);
+      slice.length -= int32_t(written);
+      return;
+    }
+    written -= size_t(slice.length);
+    slab_.Release(slice.block);
+    connection.queue_head = slice.next;
+    slice.next = free_slice_;
+    free_slice_ = head;
+  }
+}
+
+bool Reactor::HasUnsent(int32_t index) {
+  const Connection &connection = connections_[index];
+  return connection.queue_head != Connection::kNone || (connection.Has(kTls) && tls_[index]->Unsent() > 0);
 }
 
 void Reactor::DropQueue(Connection &connection) {

@@ -15,6 +15,7 @@ export const event = {
   drained: 6,
   closed: 7,
   timer: 8,
+  tlsEstablished: 9,
 } as const;
 export const acceptedRecords = 3;
 export const acceptedHasOriginal = 1;
@@ -33,6 +34,9 @@ export const command = {
   listen: 11,
   unlisten: 12,
   forgetNetns: 13,
+  startTls: 14,
+  tlsAccept: 15,
+  tlsRefuse: 16,
 } as const;
 export const connectRecords = 3;
 export const connectTransparent = 1;
@@ -43,5 +47,25 @@ export type Passage = (typeof passage)[keyof typeof passage];
 /** SO_MARK of sockets that are bound to a client's address: native/netns/source_routing.h. */
 export const sourceMark = 0x6d58;
 
+/** Why TLS ended a connection; 0: it did not. */
+export const tlsFailure = {
+  none: 0,
+  protocol: 1,
+  notTls: 2,
+  version: 3,
+  nothingInCommon: 4,
+  application: 5,
+  noCertificate: 6,
+  untrusted: 7,
+  expired: 8,
+  notYetValid: 9,
+  wrongUsage: 10,
+  badCertificate: 11,
+  timeout: 12,
+  truncated: 13,
+  peerAlert: 14,
+  noContext: 15,
+} as const;
+
 /** Doubles in a worker's row of native statistics; telemetry/worker-stats.ts names them. */
-export const statCount = 15;
+export const statCount = 19;

@@ -149,11 +149,36 @@ export interface NativeReactor {
   close(): void;
 }
 
+/** Certificates and key as DER. */
+export interface TlsContextOptions {
+  /** Our certificate, then what leads to the peer's roots. Empty: only a client without a certificate. */
+  certificateChain: readonly Uint8Array[];
+  /** PKCS #8. Overwritten with zeros by the call, whatever comes of it. */
+  key: Uint8Array;
+  /** Whoever signed what leads to the peer's certificate. */
+  roots: readonly Uint8Array[];
+  /** ALPN, the preferred first; at most 16. */
+  protocols: readonly string[];
+  /** Of clients; a server without one is always refused. False: clients are asked for one, and it is verified. */
+  requiresPeerCertificate: boolean;
+  /** The X25519MLKEM768 group first. */
+  isHybrid: boolean;
+  /** After so many records both sides' keys are changed; 2 ** 23 is below what AES-GCM allows. */
+  keyUpdateRecords: number;
+}
+
 export interface Native {
   bpf<Op extends keyof BpfRequests>(op: Op, request: BpfRequests[Op]): BpfReplies[Op];
   netns<Op extends keyof NetnsRequests>(op: Op, request: NetnsRequests[Op]): NetnsReplies[Op];
   /** Says that the worker's loop runs: to the BPF programs, if heartbeats are mapped, and to the other workers. */
   beat(worker: number): void;
+  /**
+   * Makes or replaces the context of that id, for all workers: sessions that begin from now on use it, others are left
+   * alone. Throws when a part is not what it should be, and changes nothing then.
+   */
+  setTlsContext(id: number, options: TlsContextOptions): void;
+  /** Sessions can no longer begin with it. */
+  removeTlsContext(id: number): void;
   /** PR_SET_DUMPABLE 0 and RLIMIT_CORE 0. */
   hardenProcess(): void;
   /** To the hard limit. Returns how many descriptors this process may have now. */

@@ -75,6 +75,26 @@ export interface ConnectOptions {
   bypassMap?: Fd | undefined;
 }
 
+/** Whoever decides about the peer of a TLS session. */
+export interface TlsHandler {
+  /**
+   * The handshake is over: the peer holds the key of `certificate` (DER; undefined: it has none), whose chain, dates and
+   * usage are right, and `protocol` is the agreed one's index in the context's list or -1. Nothing of the peer's is
+   * delivered and nothing is sent before `acceptPeer`; the session's time runs until then.
+   */
+  onTlsEstablished(connection: Connection, certificate: Uint8Array | undefined, protocol: number): void;
+}
+
+export interface TlsOptions {
+  /** An id of native.setTlsContext. */
+  context: number;
+  isServer: boolean;
+  /** Bits of the context's list of protocols: one of them must be agreed on. 0: no ALPN. */
+  protocols: number;
+  /** From the connection's standing until `acceptPeer`. */
+  timeoutMs: number;
+}
+
 const ignoreEvents: ConnectionHandler = {
   onConnected() {},
   onData(connection, block, generation) {
@@ -93,6 +113,11 @@ export class Connection {
   readonly generation: number;
   handler: ConnectionHandler;
   isClosing: boolean;
+  /** In `onClosed`: why TLS ended the connection (tlsFailure of layout.ts), and the alert that was sent or received. */
+  tlsFailure: number;
+  tlsAlert: number;
+  /** For Reactor. */
+  tlsHandler: TlsHandler | undefined;
 
   constructor(reactor: Reactor, index: number, generation: number) {
     this.reactor = reactor;
@@ -100,6 +125,37 @@ export class Connection {
     this.generation = generation;
     this.handler = ignoreEvents;
     this.isClosing = false;
+    this.tlsFailure = 0;
+    this.tlsAlert = 0;
+    this.tlsHandler = undefined;
+  }
+
+  /**
+   * Speaks TLS 1.3 from here on: call it in `onAccepted`, or at once after `connect`, before anything is read. What is
+   * written before the peer is accepted waits.
+   */
+  startTls(options: TlsOptions, handler: TlsHandler): void {
+    this.tlsHandler = handler;
+    const at = this.reactor.command(command.startTls, 1);
+    const words = this.reactor.commands;
+    words[at + 1] = this.index;
+    words[at + 2] = this.generation;
+    words[at + 3] = options.context;
+    words[at + 4] = options.isServer ? 1 : 0;
+    words[at + 5] = options.timeoutMs;
+    words[at + 6] = options.protocols;
+  }
+
+  /** After `onTlsEstablished`: the connection is an ordinary one from now on, its FIN and `end` authenticated. */
+  acceptPeer(): void {
+    this.#send(command.tlsAccept, 0, 0);
+  }
+
+  /** After `onTlsEstablished`: ends the connection with that alert (RFC 8446 §6.2), such as 49, access_denied. */
+  refusePeer(alert: number): void {
+    if (this.isClosing) return;
+    this.isClosing = true;
+    this.#send(command.tlsRefuse, alert, 0);
   }
 
   /** Queues a slice of a block without a copy. `givesUp`: the caller does not use the block any more. */
@@ -322,10 +378,14 @@ export class Reactor {
       if (type === event.closed) {
         this.#connections[connection.index] = undefined;
         connection.isClosing = true;
+        connection.tlsFailure = words[at + 5]!;
+        connection.tlsAlert = words[at + 6]!;
         connection.handler.onClosed(connection, words[at + 3]!, words[at + 4] === 1);
       } else if (type === event.data) {
         if (connection.isClosing) this.release(words[at + 3]!, words[at + 4]!);
         else connection.handler.onData(connection, words[at + 3]!, words[at + 4]!, words[at + 5]!, words[at + 6]!);
+      } else if (type === event.tlsEstablished) {
+        this.#tellEstablished(connection, at);
       } else if (!connection.isClosing) {
         if (type === event.blocked) connection.handler.onBlocked(connection);
         else if (type === event.drained) connection.handler.onDrained(connection);
@@ -334,9 +394,9 @@ export class Reactor {
       }
     }
     this.#inTurn = false;
-    const filled = this.#filled;
-    this.#filled = 0;
-    return filled;
+    // Now, not when this has returned: promises run in between, and what they command would lie in the same place.
+    this.flush();
+    return 0;
   }
 
   #accept(at: number): void {
@@ -353,6 +413,16 @@ export class Reactor {
       original: words[at + 4] === acceptedHasOriginal ? socketWords(words, at + 16, words[at + 22]!) : undefined,
       podId: words[at + 23]!,
     });
+  }
+
+  #tellEstablished(connection: Connection, at: number): void {
+    const words = this.#events;
+    const offset = words[at + 5]!;
+    const length = words[at + 6]!;
+    const protocol = words[at + 7]!;
+    const certificate = length === 0 ? undefined : this.slab.slice(offset, offset + length);
+    if (certificate !== undefined) this.release(words[at + 3]!, words[at + 4]!);
+    if (!connection.isClosing) connection.tlsHandler?.onTlsEstablished(connection, certificate, protocol);
   }
 
   #fireTimer(timer: number): void {

@@ -1,8 +1,8 @@
 // Every error Culvert can report, in one table: the code is the same in log, metric, CLI and docs. Codes are added, never
 // renamed or reused. A message says what was attempted, on what and why it failed; the hint says what to do about it.
 
-/** Where the cause lies. */
-export type ErrorSource = "downstream" | "upstream" | "internal" | "kernel" | "config";
+/** Where the cause lies. peer: whichever side TLS was spoken with. */
+export type ErrorSource = "downstream" | "upstream" | "peer" | "internal" | "kernel" | "config";
 /** Whether trying again may help without doing harm. reused-only: only where the connection had been used before. */
 export type ErrorRetry = "never" | "safe" | "reused-only";
 
@@ -140,6 +140,96 @@ export const errorTable = {
     retry: "never",
     template: "carry {source} to {endpoint}: the {side} stopped acknowledging",
     hint: "see that its machine and the network in between are up",
+  },
+  TLS_UNTRUSTED: {
+    source: "peer",
+    retry: "never",
+    template: "agree on TLS with {peer}: its certificate leads to none of our roots",
+    hint: "check that both sides belong to the same mesh, and that this side has the current roots",
+  },
+  TLS_EXPIRED: {
+    source: "peer",
+    retry: "safe",
+    template: "agree on TLS with {peer}: its certificate has expired",
+    hint: "see why that side no longer renews it, and compare the clocks",
+  },
+  TLS_NOT_YET_VALID: {
+    source: "peer",
+    retry: "safe",
+    template: "agree on TLS with {peer}: its certificate is not valid yet",
+    hint: "compare the clocks of both machines",
+  },
+  TLS_WRONG_USAGE: {
+    source: "peer",
+    retry: "never",
+    template: "agree on TLS with {peer}: its certificate is for another usage",
+    hint: "it needs the extended key usages clientAuth and serverAuth",
+  },
+  TLS_NO_CERTIFICATE: {
+    source: "peer",
+    retry: "never",
+    template: "agree on TLS with {peer}: it has no certificate",
+    hint: "enroll the workload that dialled, or dial it through the mesh",
+  },
+  TLS_BAD_CERTIFICATE: {
+    source: "peer",
+    retry: "never",
+    template: "agree on TLS with {peer}: its certificate is malformed or breaks a rule",
+    hint: "look at it with openssl x509 -text",
+  },
+  TLS_VERSION: {
+    source: "peer",
+    retry: "never",
+    template: "agree on TLS with {peer}: it cannot speak TLS 1.3",
+    hint: "update it",
+  },
+  TLS_NOTHING_IN_COMMON: {
+    source: "peer",
+    retry: "never",
+    template: "agree on TLS with {peer}: no cipher suite, group or signature algorithm in common",
+    hint: "it needs AES-GCM, and X25519 or P-256",
+  },
+  TLS_APPLICATION_PROTOCOL: {
+    source: "peer",
+    retry: "never",
+    template: "agree on TLS with {peer}: no application protocol (ALPN) in common",
+    hint: "check that the other side is a mesh proxy",
+  },
+  TLS_NOT_TLS: {
+    source: "peer",
+    retry: "never",
+    template: "agree on TLS with {peer}: what it sends is no TLS",
+    hint: "check that the other side is a mesh proxy, and which port was dialled",
+  },
+  TLS_PROTOCOL: {
+    source: "peer",
+    retry: "never",
+    template: "speak TLS with {peer}: it broke the protocol (alert {alert})",
+    hint: "see which software speaks there, and whether something in between changes bytes",
+  },
+  TLS_TIMEOUT: {
+    source: "peer",
+    retry: "safe",
+    template: "agree on TLS with {peer}: not done within {milliseconds} ms",
+    hint: "see that its machine is not overloaded",
+  },
+  TLS_TRUNCATED: {
+    source: "peer",
+    retry: "never",
+    template: "carry bytes of {peer}: its connection ended without close_notify",
+    hint: "what came may be incomplete; see whether that side or something in between crashed",
+  },
+  TLS_REFUSED_BY_PEER: {
+    source: "peer",
+    retry: "never",
+    template: "agree on TLS with {peer}: it refused with alert {alert}",
+    hint: "see the log of that side",
+  },
+  TLS_NO_CONTEXT: {
+    source: "internal",
+    retry: "safe",
+    template: "agree on TLS with {peer}: this side has no certificate to do it with, or no memory",
+    hint: "see why no identity was issued",
   },
   LIMIT_REACHED: {
     source: "internal",

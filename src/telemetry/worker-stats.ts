@@ -30,6 +30,10 @@ export const workerStats: readonly WorkerStat[] = [
   counter("MissingOriginals", "missing_originals_total", "Accepted connections without an original destination"),
   counter("BytesRead", "read_bytes_total", "Bytes read from sockets"),
   counter("BytesWritten", "written_bytes_total", "Bytes written to sockets"),
+  gauge("TlsSessions", "tls_sessions", "TLS sessions open now, those in their handshake included"),
+  counter("TlsEstablished", "tls_established_total", "TLS handshakes that came to their end"),
+  counter("TlsFailures", "tls_failures_total", "TLS sessions that failed, in their handshake or later"),
+  counter("TlsPutOff", "tls_put_off_total", "Turns in which handshakes had to wait for the next: 1 ms each is theirs"),
 ];
 
 function counter(stat: string, metric: string, help: string): WorkerStat {

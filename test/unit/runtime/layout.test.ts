@@ -45,4 +45,5 @@ test("events and commands have the same numbers in TypeScript and C++", () => {
   assert.deepEqual({ ...layout.event }, enumOf("Event"));
   assert.deepEqual({ ...layout.command }, enumOf("Command"));
   assert.deepEqual({ ...layout.passage }, enumOf("Passage"));
+  assert.deepEqual({ ...layout.tlsFailure }, enumOf("TlsFailure"));
 });

@@ -66,6 +66,17 @@ export class Recorder implements ConnectionHandler {
   }
 }
 
+/**
+ * A reactor's turn waits for its own events as long as libuv would sleep, and does not see those of node:net beside it. Held
+ * while much goes back and forth between the two; in a worker there is nothing beside it.
+ */
+export function stayAwake(): Disposable {
+  let immediate = setImmediate(function again() {
+    immediate = setImmediate(again);
+  });
+  return { [Symbol.dispose]: () => clearImmediate(immediate) };
+}
+
 export class ReactorFixture implements Disposable {
   readonly stats: Float64Array;
   readonly reactor: Reactor;
@@ -75,7 +86,10 @@ export class ReactorFixture implements Disposable {
   #onAccepted: (() => void) | undefined;
 
   /** `handlerFor` is asked for every accepted connection. */
-  constructor(handlerFor: () => ConnectionHandler, { blocks = 64, worker = 0, shared = listenOnLoopback() } = {}) {
+  constructor(
+    handlerFor: (connection: Connection) => ConnectionHandler,
+    { blocks = 64, worker = 0, shared = listenOnLoopback() } = {},
+  ) {
     this.stats = new Float64Array(new SharedArrayBuffer(statCount * 8));
     this.reactor = new Reactor({ blocks, worker, poison: true, stats: this.stats });
     this.fd = shared.fd;
@@ -84,7 +98,7 @@ export class ReactorFixture implements Disposable {
       onAccepted: (connection, accepted) => {
         this.#accepted.push({ connection, accepted });
         this.#onAccepted?.();
-        return handlerFor();
+        return handlerFor(connection);
       },
     });
     this.reactor.flush();

@@ -237,3 +237,22 @@ test("promises that a round's events resolved run before the next round", async 
   await handler.hears("closed");
   assert.deepEqual(order, ["data", "promise", "closed"]);
 });
+
+test("what a promise commands comes after what its round commanded, and replaces none of it", async () => {
+  let back: Connection | undefined;
+  const handler = new (class extends Recorder {
+    override onData(connection: Connection, block: number, generation: number, offset: number, length: number): void {
+      connection.write(block, generation, offset, length, true);
+      Promise.resolve().then(() => connection.shutdown());
+      back = connection;
+    }
+  })();
+  using fixture = new ReactorFixture(() => handler);
+  const socket = await fixture.dial();
+  socket.write("both");
+  const chunks: Buffer[] = [];
+  socket.on("data", (chunk: Buffer) => chunks.push(chunk));
+  await once(socket, "end");
+  assert.equal(Buffer.concat(chunks).toString(), "both");
+  back!.reset();
+});
