@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { RunningProcess } from "./running-process.ts";
 
 /** As /proc/net/tcp writes them (include/net/tcp_states.h). */
-export const tcpState = { lastAck: "09", listen: "0A" } as const;
+export const tcpState = { closeWait: "08", lastAck: "09", listen: "0A" } as const;
 
 // IPv6 addresses are usable at once (no duplicate address detection); packets may come back another way than they went
 // (a service's address is routed by the node, the answer comes straight from the endpoint).
@@ -71,6 +71,11 @@ export class Namespace {
   /** TCP ports with a listener, of both families. */
   listeningPorts(): Set<number> {
     return new Set(this.#sockets().flatMap(({ port, state }) => (state === tcpState.listen ? [port] : [])));
+  }
+
+  /** Of whatever port. */
+  countAll(state: (typeof tcpState)[keyof typeof tcpState]): number {
+    return this.#sockets().filter((socket) => socket.state === state).length;
   }
 
   /** How many sockets of that local port are in that state. */
