@@ -83,6 +83,11 @@ export class Namespace {
     return this.#sockets().filter((socket) => socket.port === port && socket.state === state).length;
   }
 
+  /** The ports of those that sockets with that local port are connected to. */
+  peerPorts(port: number): Set<number> {
+    return new Set(this.#sockets().flatMap((socket) => (socket.port === port ? [socket.peerPort] : [])));
+  }
+
   /** A counter of /proc/net/netstat, such as TcpExt TCPSYNChallenge. */
   counter(group: string, name: string): number {
     const lines = readFileSync(`/proc/${this.#holder.pid}/net/netstat`, "utf8").split("\n");
@@ -92,12 +97,13 @@ export class Namespace {
     return Number(values![at]);
   }
 
-  #sockets(): { port: number; state: string }[] {
+  #sockets(): { port: number; peerPort: number; state: string }[] {
     return ["tcp", "tcp6"].flatMap((table) => {
       const lines = readFileSync(`/proc/${this.#holder.pid}/net/${table}`, "utf8").trim().split("\n").slice(1);
       return lines.map((line) => {
-        const [, local, , state] = line.trim().split(/\s+/);
-        return { port: Number.parseInt(local!.split(":")[1]!, 16), state: state! };
+        const [, local, peer, state] = line.trim().split(/\s+/);
+        const [port, peerPort] = [local!, peer!].map((address) => Number.parseInt(address.split(":")[1]!, 16));
+        return { port: port!, peerPort: peerPort!, state: state! };
       });
     });
   }
