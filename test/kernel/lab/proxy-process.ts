@@ -221,7 +221,8 @@ const functions = {
     reactor.connect(
       { netns, source, isTransparent: true, mark: sourceMark, destination, timeoutMs: way.timeoutMs },
       {
-        onConnected() {},
+        // The first FIN is ours, and so is the TIME_WAIT.
+        onConnected: (connection) => connection.shutdown(),
         onData(connection, block, generation, offset, length) {
           const text = Buffer.from(reactor.slab.subarray(offset, offset + length)).toString();
           reactor.release(block, generation);
