@@ -66,4 +66,5 @@ function printProgress(kernel: string, report: Report): void {
   const { title, seconds, error, skipped } = report;
   const outcome = error !== undefined ? "FAIL" : skipped !== undefined ? "skip" : "ok  ";
   console.log(`${kernel}: ${outcome} ${title}${skipped ? `: ${skipped}` : ""} (${seconds.toFixed(1)} s)`);
+  if (error !== undefined) console.log(error.replace(/^/gm, "    "));
 }

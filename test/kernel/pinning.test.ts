@@ -264,7 +264,7 @@ describe("pins", { skip: cannotRun() }, () => {
     const first = await pinned();
     await first.enroll(client);
     await using second = await lab.proxy();
-    const holder = new RegExp(`process ${first.process.pid} \\(.*proxy-process\\.ts .*, in /.*\\) is a Culvert`);
+    const holder = new RegExp(`process ${first.process.pid} \\(.*proxy-process\\.[jt]s .*, in /.*\\) is a Culvert`);
     for (const pins of [lab.pins, `${lab.pins}-2`]) {
       await assert.rejects(second.process.call("start", { pins }), holder);
     }

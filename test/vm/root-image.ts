@@ -102,7 +102,7 @@ async function librariesOf(binaries: readonly string[]): Promise<Set<string>> {
 
 async function addTree(target: string): Promise<void> {
   // Compiled here: guests have no compiler, and look in build/test first.
-  const sources = globSync("test/netns/tools/*.c", { cwd: projectRoot });
+  const sources = globSync("test/netns/tools/*.c", { cwd: projectRoot }).filter((path) => !path.endsWith(".bpf.c"));
   await Promise.all(sources.map((path) => tool(basename(path, ".c"))));
   for (const version of otherVersions) otherObjects(version);
   for (const part of treeParts) put(join(projectRoot, part), join(target, part));
