@@ -24,7 +24,6 @@ const proxy = new WorkerProxy({
   sourcePorts: settings.sourcePorts,
   random: Math.random,
   now: settings.failsForTest === undefined ? Date.now : failForTest,
-  logLine: logConnection,
   logConnection: settings.logsConnections ? logConnection : undefined,
   bypassMap: settings.bypassMap,
   onSourceRewritten: ({ client, server, family }) =>
@@ -33,12 +32,8 @@ const proxy = new WorkerProxy({
 
 port.on("message", (message: ToWorker) => {
   switch (message.type) {
-    case "mesh":
-      proxy.applyDelta(message.delta);
-      post({ type: "meshApplied" });
-      break;
-    case "connectTimeout":
-      proxy.connectTimeoutMs = message.milliseconds;
+    case "snapshot":
+      proxy.setSnapshot(message.snapshot);
       break;
     case "keptSources":
       proxy.setKeptSources(message.podCidrs, message.nodeAddresses);

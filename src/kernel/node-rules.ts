@@ -4,7 +4,16 @@
 import type { IpAddress } from "../mesh/address.ts";
 import type { NetnsCookie } from "../runtime/native.ts";
 import type { KernelMaps } from "./kernel-objects.ts";
-import { decodeProbePort, decodeU64, encodeAddress, encodeProbePort, encodeU32, encodeU64, layout } from "./layout.ts";
+import {
+  decodeProbePort,
+  decodeU32,
+  decodeU64,
+  encodeAddress,
+  encodeProbePort,
+  encodeU32,
+  encodeU64,
+  layout,
+} from "./layout.ts";
 import { replaceKeys } from "./replace-keys.ts";
 
 export class NodeRules {
@@ -18,17 +27,20 @@ export class NodeRules {
     this.#maps = maps;
     this.#plain = new Set();
     this.#probePorts = new Map();
-    this.#flags = 0;
+    // What a previous process left stays in force until this one says otherwise.
+    this.#flags = decodeU32(maps.node_flags.lookup(encodeU32(0))!);
     for (const key of maps.probe_ports.keys()) {
       const { podId, port } = decodeProbePort(key);
       this.#probePorts.set(podId, [...(this.#probePorts.get(podId) ?? []), port]);
     }
   }
 
-  /** Until the first call namespaces of which nothing is known pass, and are not told from plain ones. */
-  setUnknown(what: "pass" | "deny"): void {
-    this.#setFlag(layout.NODE_NOTES_UNKNOWN, true);
-    this.#setFlag(layout.NODE_DENIES_UNKNOWN, what === "deny");
+  /** undefined: namespaces of which nothing is known pass, and are not told from plain ones. */
+  setUnknown(what: "pass" | "deny" | undefined): void {
+    const { NODE_NOTES_UNKNOWN, NODE_DENIES_UNKNOWN } = layout;
+    const flags =
+      what === undefined ? 0 : what === "deny" ? NODE_NOTES_UNKNOWN | NODE_DENIES_UNKNOWN : NODE_NOTES_UNKNOWN;
+    this.#setFlags(NODE_NOTES_UNKNOWN | NODE_DENIES_UNKNOWN, flags);
   }
 
   get deniesUnknown(): boolean {
@@ -37,11 +49,12 @@ export class NodeRules {
 
   /** Probes are told by the node's addresses and the pods' probe ports: the exempt cgroup is not there to tell them by. */
   passProbesByAddress(on: boolean): void {
-    this.#setFlag(layout.NODE_PASSES_PROBES, on);
+    this.#setFlags(layout.NODE_PASSES_PROBES, on ? layout.NODE_PASSES_PROBES : 0);
   }
 
-  #setFlag(flag: number, on: boolean): void {
-    this.#flags = on ? this.#flags | flag : this.#flags & ~flag;
+  /** Makes those of `mask` what they are in `flags`, all at once. */
+  #setFlags(mask: number, flags: number): void {
+    this.#flags = (this.#flags & ~mask) | flags;
     this.#maps.node_flags.update(encodeU32(0), encodeU32(this.#flags));
   }
 

@@ -77,6 +77,7 @@ export class PodSources {
 
 export class ApplicationRoute implements Route {
   readonly service = undefined;
+  readonly endpoint = undefined;
   readonly transport = "local";
   readonly label: string;
   readonly destination: SocketWords;

@@ -24,7 +24,7 @@ export interface OpenStream {
 export interface ProxyContext {
   readonly reactor: Reactor;
   readonly counters: WorkerCounters;
-  connectTimeoutMs: number;
+  readonly connectTimeoutMs: number;
   readonly detection: Detection;
   readonly sourcePorts: SourcePorts;
   /** Numbers in [0, 1). */
@@ -38,9 +38,8 @@ export interface ProxyContext {
   readonly bypassMap: Fd;
   /** The network between these two rewrites sources. */
   readonly onSourceRewritten: (pair: PodPair) => void;
-  /** Takes a line about anything else. */
-  readonly logLine: (line: string) => void;
-  readonly index: MeshIndex;
+  /** The newest snapshot's. */
+  index: MeshIndex;
   keptSources: KeptSources;
   /** The node that this process serves. */
   node: string;

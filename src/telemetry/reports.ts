@@ -88,8 +88,7 @@ export interface ServiceReport {
   readonly addresses: readonly string[];
   readonly ports: readonly {
     readonly port: number;
-    /** Or the name that the workloads have for it. */
-    readonly targetPort: number | string;
+    readonly targetPort: number;
     readonly endpoints: readonly EndpointState[];
   }[];
 }

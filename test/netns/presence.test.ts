@@ -54,6 +54,24 @@ for (const family of [4, 6] as const) {
   });
 }
 
+for (const family of [4, 6] as const) {
+  test(`with deny an unknown pod gets nothing past, however often Culvert is killed and started again (IPv${family})`, async () => {
+    await using mesh = await Mesh.start();
+    const node = mesh.node("a");
+    const unknown = node.pod("unknown", { enrolled: "unknown" });
+    node.pod("known");
+    const service = mesh.service("echo", { port: 7000, endpoints: [node.pod("server").serve(echo(7000))] });
+    const options = { unknownPods: "deny", kubelet: node.process("kubelet") } as const;
+    await (await node.culvert(options)).kill();
+    const load = await EndlessChurn.start(unknown, service.addressOf(family)!, 7000);
+    for (let round = 0; round < 3; round++) await (await node.culvert(options)).kill();
+    const [{ succeeded, direct, failed } = assert.fail()] = await load.stop();
+    assert.deepEqual([succeeded, direct, Object.keys(failed)], [0, 0, ["EPERM"]]);
+    assert.ok(failed.EPERM! > 100);
+    await node.uninstall();
+  });
+}
+
 test("with pass a late pod's connects pass until it is enrolled, and the metric shows for how long", async () => {
   await using mesh = await Mesh.start();
   const node = mesh.node("a");

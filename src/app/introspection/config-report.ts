@@ -10,7 +10,10 @@ export function configReport(view: NodeView): unknown {
     version,
     node: view.config(),
     workloads,
-    services,
+    services: services.map(({ endpoints, ...rest }) => ({
+      ...rest,
+      endpoints: endpoints.map((index) => `${workloads[index]!.namespace}/${workloads[index]!.name}`),
+    })),
     pods: view.localPods(),
   };
   return withTexts(report);
