@@ -71,6 +71,11 @@ static __always_inline bool has_no_endpoint(const struct address *destination, _
   return bpf_map_lookup_elem(&refused, &key);
 }
 
+// An IPv6 link-local address means nothing without the interface, which is not kept.
+static __always_inline bool is_dialable(const struct address *destination) {
+  return (destination->words[0] & bpf_htonl(0xffc00000)) != bpf_htonl(0xfe800000);
+}
+
 // Returns the reason; when it is CAPTURED_OUTBOUND, the caller writes `rewritten` and `rewritten_port` to the context.
 // `bound` is the application's own choice of source address, unspecified if it made none.
 static __always_inline __u32 judge(struct bpf_sock_addr *ctx, const struct address *destination, __be16 port,
@@ -83,7 +88,8 @@ static __always_inline __u32 judge(struct bpf_sock_addr *ctx, const struct addre
   if (bpf_sk_storage_get(&proxy_sockets, socket, 0, 0)) return REASON_PASS_PROXY;
   if (is_loopback(destination) || (!is_unspecified(bound) && is_loopback(bound))) return REASON_PASS_LOOPBACK;
   if (belongs_to(destination, pod->pod_id)) return REASON_PASS_SELF;
-  if (!is_of_interest(destination)) return REASON_PASS_NO_INTEREST;
+  if (!is_of_interest(destination) && !((pod->flags & POD_OBSERVES_EGRESS) && is_dialable(destination)))
+    return REASON_PASS_NO_INTEREST;
   if (is_opted_out(pod->pod_id, OPT_OUT_OUTBOUND, destination, bpf_ntohs(port))) return REASON_PASS_OPTED_OUT;
 
   // From here on the mesh wants the connection: whatever stands in the way passes it only where the pod is not strict.

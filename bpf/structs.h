@@ -59,6 +59,8 @@ _Static_assert(sizeof(struct bypass) == 16, "layout");
 #define POD_STRICT_INBOUND 2
 // The proxy takes no new connection of this pod (it is leaving, or could not open its listeners).
 #define POD_SEALED 4
+// Connections to what is not the mesh's are captured too.
+#define POD_OBSERVES_EGRESS 8
 
 struct pod {
   __u32 pod_id;

@@ -2,10 +2,11 @@
 // workloads and 1,000 services, keys drawn at random. Run: node bench/micro/address-table.ts
 // Subjects take turns and the median of the rounds is printed, for the machine may be shared.
 
-import { addressFromWords, formatSocketAddress, type IpAddress } from "../../src/mesh/address.ts";
+import { addressFromWords, formatAddress, formatSocketAddress, type IpAddress } from "../../src/mesh/address.ts";
 import { AddressTable } from "../../src/mesh/address-table.ts";
 import { MeshIndex } from "../../src/mesh/mesh-index.ts";
 import type { MeshSnapshot } from "../../src/mesh/snapshot.ts";
+import { snapshot as meshOf, service, workload } from "../../test/unit/mesh/fixtures.ts";
 
 const size = 10_000;
 const lookups = 200_000;
@@ -73,7 +74,7 @@ for (const [title, [stored, sought]] of Object.entries(cases)) {
 const mesh = snapshot();
 const builds = Array.from({ length: rounds }, () => {
   const start = process.hrtime.bigint();
-  new MeshIndex(mesh);
+  MeshIndex.of(mesh);
   return Number(process.hrtime.bigint() - start) / 1e6;
 });
 print("MeshIndex of 10,000 workloads behind 1,000 services", median(builds), "ms");
@@ -93,20 +94,15 @@ function getOrAdd(level: Map<number, unknown>, word: number): Map<number, unknow
 }
 
 function snapshot(): MeshSnapshot {
-  const workloads = present.map((address, i) => ({
-    name: `w${i}`,
-    namespace: "default",
-    node: "a",
-    addresses: [address],
-  }));
-  const services = Array.from({ length: size / 10 }, (_, i) => ({
-    name: `s${i}`,
-    namespace: "default",
-    addresses: [addressFromWords(0, 0, 0xffff, 0x0a600000 + i)],
-    ports: [{ port, targetPort: 8080 }],
-    endpoints: Array.from({ length: 10 }, (_, k) => i * 10 + k),
-  }));
-  return { version: 1, node: "a", workloads, services };
+  const workloads = present.map((address, i) => workload(`w${i}`, [formatAddress(address)]));
+  const services = Array.from({ length: size / 10 }, (_, i) =>
+    service(
+      `s${i}`,
+      [formatAddress(addressFromWords(0, 0, 0xffff, 0x0a600000 + i))],
+      Array.from({ length: 10 }, (_, k) => `w${i * 10 + k}`),
+    ),
+  );
+  return meshOf(workloads, services);
 }
 
 function median(samples: readonly number[]): number {

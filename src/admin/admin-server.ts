@@ -24,6 +24,8 @@ export interface Health {
   readonly ok: boolean;
   /** Why not. */
   readonly reason: string;
+  /** What else is to be known. */
+  readonly note?: string | undefined;
 }
 
 export interface Page {
@@ -138,8 +140,9 @@ function splitUrl(url: string): [path: string, query: URLSearchParams] {
   return at < 0 ? [url, new URLSearchParams()] : [url.slice(0, at), new URLSearchParams(url.slice(at + 1))];
 }
 
-function healthAnswer(word: string, { ok, reason }: Health): Answer {
-  return { status: ok ? 200 : 503, type: plainText, body: `${ok ? word : reason}\n` };
+function healthAnswer(word: string, { ok, reason, note }: Health): Answer {
+  const body = `${ok ? word : reason}\n${note === undefined ? "" : `${note}\n`}`;
+  return { status: ok ? 200 : 503, type: plainText, body };
 }
 
 function jsonRoute(page: Page): Route {

@@ -4,14 +4,22 @@
 
 import type { LocalPod } from "../discovery/node-config.ts";
 import { inodeAt, type NamespaceWatches } from "../kernel/namespace-watches.ts";
+import { isSame } from "../mesh/mesh-delta.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { Pods } from "./pods.ts";
 
 type State = "waiting" | "enrolled" | "refused";
 
 interface Entry {
+  pod: LocalPod;
   state: State;
+  /** After what is under way. */
+  run(work: () => Promise<void>): Promise<void>;
   remove(): Promise<void>;
+}
+
+function isAtSamePlace(a: LocalPod, b: LocalPod | undefined): boolean {
+  return a.netnsPath === b?.netnsPath && a.cgroupPath === b.cgroupPath;
 }
 
 export class LocalPods {
@@ -31,13 +39,13 @@ export class LocalPods {
 
   /** Resolves when the pod is enrolled or refused, or is known not to be there yet. */
   async add(pod: LocalPod): Promise<void> {
-    const entry: Entry = { state: "waiting", remove: async () => {} };
+    const entry: Entry = { pod, state: "waiting", run: async () => {}, remove: async () => {} };
     this.#entries.set(pod.name, entry);
-    const { settled, remove } = this.#namespaces.add(
+    const { settled, run, remove } = this.#namespaces.add(
       pod.netnsPath,
       {
         appeared: async () => {
-          entry.state = (await this.#pods.enroll(pod)) ? "enrolled" : "refused";
+          entry.state = (await this.#pods.enroll(entry.pod)) ? "enrolled" : "refused";
         },
         gone: async () => {
           const wasEnrolled = entry.state === "enrolled";
@@ -50,6 +58,7 @@ export class LocalPods {
       },
       pod.cgroupPath,
     );
+    entry.run = run;
     entry.remove = remove;
     await settled;
     if (entry.state !== "waiting") return;
@@ -60,6 +69,33 @@ export class LocalPods {
         { pod: name, netns },
         "pod not enrolled; its netns path is no network namespace; enrolled when it is one",
       );
+  }
+
+  /**
+   * Makes the pods exactly these: withdraws the others, changes those that are wanted otherwise, adds the new ones. In this
+   * order, for an address may pass from one to another. Resolves when that is through.
+   */
+  async reconcile(wanted: readonly LocalPod[]): Promise<void> {
+    const byName = new Map(wanted.map((pod) => [pod.name, pod]));
+    const unwanted = [...this.#entries.values()].filter(({ pod }) => !isAtSamePlace(pod, byName.get(pod.name)));
+    await Promise.all(unwanted.map((entry) => this.#remove(entry)));
+    for (const pod of wanted) {
+      const entry = this.#entries.get(pod.name);
+      if (entry === undefined) await this.add(pod);
+      else if (!isSame(entry.pod, pod)) await entry.run(() => this.#change(entry, pod));
+    }
+  }
+
+  async #remove(entry: Entry): Promise<void> {
+    this.#entries.delete(entry.pod.name);
+    await entry.remove();
+    await this.#pods.withdraw(entry.pod.name);
+  }
+
+  async #change(entry: Entry, pod: LocalPod): Promise<void> {
+    entry.pod = pod;
+    if (entry.state === "enrolled") this.#pods.update(pod);
+    else if (entry.state === "refused") entry.state = (await this.#pods.enroll(pod)) ? "enrolled" : "refused";
   }
 
   /** Looks for no pod any more; those that are enrolled stay so. Resolves when what was under way is through. */

@@ -1,7 +1,7 @@
 // What the main thread and its workers say to each other. Messages in one direction keep their order.
 
 import type { Cidr, IpAddress, IpFamily } from "../mesh/address.ts";
-import type { MeshSnapshot } from "../mesh/snapshot.ts";
+import type { MeshDelta } from "../mesh/mesh-delta.ts";
 import type { ProxiedPod } from "../proxy/proxied-pod.ts";
 import type { Answer, Question } from "../proxy/questions.ts";
 import type { ProxyListener } from "../proxy/worker-proxy.ts";
@@ -18,9 +18,9 @@ export interface WorkerSettings {
   readonly stats: Float64Array;
   readonly connectTimeoutMs: number;
   readonly detectTimeoutMs: number;
+  readonly logsConnections: boolean;
   /** createSourcePorts of proxy/source-ports.ts; of all workers together. */
   readonly sourcePorts: SharedArrayBuffer;
-  readonly logsConnections: boolean;
   /** Where the kernel keeps the tuples of this process's connections. */
   readonly bypassMap: Fd;
   /** What the worker does when its first connection is accepted: throw, or never return to its loop. */
@@ -28,7 +28,8 @@ export interface WorkerSettings {
 }
 
 export type ToWorker =
-  | { readonly type: "snapshot"; readonly snapshot: MeshSnapshot }
+  | { readonly type: "mesh"; readonly delta: MeshDelta }
+  | { readonly type: "connectTimeout"; readonly milliseconds: number }
   | { readonly type: "keptSources"; readonly podCidrs: readonly Cidr[]; readonly nodeAddresses: readonly IpAddress[] }
   | {
       readonly type: "addPod";
@@ -51,6 +52,7 @@ export type ToWorker =
 
 export type FromWorker =
   | { readonly type: "started" }
+  | { readonly type: "meshApplied" }
   | { readonly type: "podAdded"; readonly podId: number }
   | { readonly type: "podRemoved"; readonly podId: number }
   /** `keptSources`: there were connections to the pod's application under clients' addresses. */

@@ -3,29 +3,32 @@
 import { availableParallelism } from "node:os";
 import { dirname, resolve as resolvePath } from "node:path";
 import { startAdmin } from "../admin/admin-server.ts";
-import { loadMeshFile } from "../discovery/file-source.ts";
+import { type LoadedMesh, MeshFile } from "../discovery/file-source.ts";
+import { FileWatch } from "../discovery/file-watch.ts";
 import type { NodeConfig } from "../discovery/node-config.ts";
 import { Capture } from "../kernel/capture.ts";
 import { enterProxyCgroup } from "../kernel/cgroup.ts";
 import { instancesIn, isRunning } from "../kernel/instances.ts";
 import type { IpAddress } from "../mesh/address.ts";
-import type { MeshSnapshot } from "../mesh/snapshot.ts";
 import { createSourcePorts } from "../proxy/source-ports.ts";
 import { statCount } from "../runtime/layout.ts";
 import { bpfObjectsPath, type Fd, native } from "../runtime/native.ts";
+import { describeStaleness } from "../telemetry/config-state.ts";
 import { createCounters } from "../telemetry/counters.ts";
 import { type Logger, NodeLog, openLogOutput } from "../telemetry/log.ts";
 import { buildRegistry } from "../telemetry/metrics.ts";
 import { addEnrolmentGaps, addPresenceMetrics } from "../telemetry/presence-metrics.ts";
 import { watchAcceptErrors } from "./accept-errors.ts";
+import { applyFirst, applyMesh } from "./apply-mesh.ts";
 import { countDescriptors } from "./introspection/descriptors.ts";
 import { liveness, workerReports } from "./introspection/health.ts";
 import type { NodeView } from "./introspection/node-view.ts";
 import { watchNode } from "./introspection/node-watch.ts";
 import { introspectionPages } from "./introspection/pages.ts";
-import type { WorkerSettings } from "./messages.ts";
+import type { ToWorker, WorkerSettings } from "./messages.ts";
 import { Pods } from "./pods.ts";
 import { Presence } from "./presence.ts";
+import { RunningMesh } from "./running-mesh.ts";
 import { defaultProxyCgroup } from "./uninstall.ts";
 import { WorkerPool } from "./worker-pool.ts";
 
@@ -41,7 +44,10 @@ export interface NodeOptions {
 
 /** Runs until SIGTERM or SIGINT has drained it; rejects when it cannot start. A second signal ends it at once. */
 export async function runNode({ configPath, version }: NodeOptions): Promise<void> {
-  const { node, nodes, snapshot, pods: localPods, plainNamespaces } = loadMeshFile(configPath);
+  const hangups = new Hangups();
+  const file = new MeshFile(configPath);
+  const loaded = file.load()!;
+  const { node } = loaded;
   native.hardenProcess();
   const descriptors = native.raiseDescriptorLimit();
   native.setPeerTimeout(node.peerTimeoutMs);
@@ -64,9 +70,6 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
     }),
   );
   logWhatWasLeft(capture, node.pins, log);
-  const destinations = [...snapshot.workloads, ...snapshot.services].flatMap((each) => each.addresses);
-  capture.setDestinations(destinations, node.podCidrs);
-  capture.setRefused(servicesWithoutEndpoint(snapshot));
 
   const settings = workerSettings(node, capture.bypassMap);
   const workers = await WorkerPool.start(settings, {
@@ -83,15 +86,31 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
   cleanup.defer(() => workers.stop());
   const stats = settings.map((each) => each.stats);
   cleanup.use(watchAcceptErrors(stats, descriptors, log));
-  workers.tell({ type: "snapshot", snapshot });
+  await applyFirst(loaded, capture, workers);
 
+  const mesh = new RunningMesh({
+    file,
+    loaded,
+    async apply(next, before) {
+      const facts = await applyMesh({ workers, capture, presence }, next, before);
+      tellKeptSources(next);
+      const { logLevel } = next.node;
+      if (logLevel !== before.node.logLevel) {
+        nodeLog.level = logLevel;
+        workers.tell({ type: "logConnections", wanted: logsConnections(logLevel) });
+      }
+      return facts;
+    },
+    log,
+  });
   let notReady = "starting";
   const registry = buildRegistry({
     counters: settings[0]!.counters,
     workers: settings.length,
     reactorStats: () => stats,
     captureReasons: () => capture.reasonCounts(),
-    meshVersion: () => snapshot.version,
+    meshVersion: () => mesh.current.snapshot.version,
+    configState: () => mesh.state,
     podsEnrolled: () => pods.count,
     rewrittenPairs: (family) => pods.rewrittenPairs.count(family),
     version,
@@ -101,16 +120,16 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
     version,
     configPath: resolvePath(configPath),
     startedAt: new Date(),
-    config: () => node,
-    snapshot: () => snapshot,
-    localPods: () => localPods,
+    config: () => mesh.current.node,
+    snapshot: () => mesh.current.snapshot,
+    localPods: () => mesh.current.pods,
     pods,
     workers,
     capture,
     counters: settings[0]!.counters,
     stats: settings.map((each) => each.stats),
     log: nodeLog,
-    readiness: () => ({ ok: notReady === "", reason: notReady }),
+    readiness: () => ({ ok: notReady === "", reason: notReady, note: describeStaleness(mesh.state) }),
   };
   const admin = await startAdmin({
     socket: node.admin.socket,
@@ -121,40 +140,50 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
     pages: introspectionPages(view),
   });
   cleanup.defer(() => admin.close());
-  const watch = watchNode(view);
-  cleanup.defer(() => watch.stop());
+  const nodeWatch = watchNode(view);
+  cleanup.defer(() => nodeWatch.stop());
 
   const stopSignal = nextStopSignal(() => capture.close());
+  let nodeAddresses: readonly IpAddress[] = [];
+  const tellKeptSources = (it: LoadedMesh) => workers.tell(keptSourcesOf(it, nodeAddresses));
   const onNodeAddresses = (own: readonly IpAddress[]) => {
     capture.rules.setAddresses(own);
-    const nodeAddresses = [...own, ...nodes.flatMap(({ addresses }) => addresses)];
-    workers.tell({ type: "keptSources", podCidrs: node.podCidrs, nodeAddresses });
+    nodeAddresses = own;
+    tellKeptSources(mesh.current);
   };
-  const presence = cleanup.use(
-    await Presence.start({ node, plainNamespaces, capture, pods, log, onNodeAddresses }, localPods),
-  );
+  const presence = cleanup.use(await Presence.start({ node, capture, pods, log, onNodeAddresses }, loaded));
   addPresenceMetrics(registry, presence.metrics);
-  const [failed, waiting] = (["refused", "waiting"] as const).map((state) => presence.localPods.count(state));
+  const counts = presence.counts;
   // A pod that is not enrolled may be one of those that were left; whether it is strict is known, which it is is not.
-  capture.settle({ keepsStrict: failed! + waiting! > 0 });
+  capture.settle({ keepsStrict: counts.failed + counts.waiting > 0 });
   notReady = "";
-  const counts = { pods: pods.count, failed, waiting, workers: workers.size, descriptors };
-  log.info({ node: node.name, ...counts, version: snapshot.version }, "ready");
+  log.info(
+    { node: node.name, ...counts, workers: workers.size, descriptors, version: loaded.snapshot.version },
+    "ready",
+  );
+  hangups.handle(() => mesh.reload("signal"));
+  const watch = cleanup.use(new FileWatch(configPath, () => mesh.reload("watch")));
 
   const signal = await stopSignal;
+  watch[Symbol.dispose]();
+  hangups.handle(() => {});
+  await mesh.settled();
   notReady = "draining";
-  log.info({ signal, timeoutSeconds: node.drainTimeoutMs / 1000 }, "draining");
+  const { drainTimeoutMs } = mesh.current.node;
+  log.info({ signal, timeoutSeconds: drainTimeoutMs / 1000 }, "draining");
   await presence[Symbol.asyncDispose]();
   await pods.withdrawAll();
-  await drainStreams(workers, pods, node.drainTimeoutMs, () =>
-    log.warn("drain time is over; open connections are reset"),
-  );
+  await drainStreams(workers, pods, drainTimeoutMs, () => log.warn("drain time is over; open connections are reset"));
   await cleanup.disposeAsync();
   if (capture.staysInForce) {
     log.warn({ pins: node.pins }, "strict pods stay closed until Culvert runs again; culvert uninstall opens them");
   }
   log.info("stopped");
   output.flushSync();
+}
+
+function logsConnections(level: NodeConfig["logLevel"]): boolean {
+  return level === "debug" || level === "info";
 }
 
 /** Tests put another version's objects in their place. */
@@ -179,12 +208,6 @@ function logWhatWasLeft(capture: Capture, pins: string, log: Logger): void {
   }
 }
 
-function servicesWithoutEndpoint({ services }: MeshSnapshot): { address: IpAddress; port: number }[] {
-  return services
-    .filter(({ endpoints }) => endpoints.length === 0)
-    .flatMap(({ addresses, ports }) => addresses.flatMap((address) => ports.map(({ port }) => ({ address, port }))));
-}
-
 function workerSettings(node: NodeConfig, bypassMap: Fd): WorkerSettings[] {
   const count = node.workers ?? Math.min(maxDefaultWorkers, availableParallelism());
   const counters = createCounters(count);
@@ -202,10 +225,36 @@ function workerSettings(node: NodeConfig, bypassMap: Fd): WorkerSettings[] {
     connectTimeoutMs: node.connectTimeoutMs,
     detectTimeoutMs: node.detectTimeoutMs,
     sourcePorts,
-    logsConnections: node.logLevel === "debug" || node.logLevel === "info",
+    logsConnections: logsConnections(node.logLevel),
     bypassMap,
     failsForTest: isTest ? failureOf(String(worker)) : undefined,
   }));
+}
+
+function keptSourcesOf({ node, nodes }: LoadedMesh, own: readonly IpAddress[]): ToWorker {
+  const nodeAddresses = [...own, ...nodes.flatMap(({ addresses }) => addresses)];
+  return { type: "keptSources", podCidrs: node.podCidrs, nodeAddresses };
+}
+
+/** SIGHUP, which must not end the process while it starts: the last one of that time is handled later. */
+class Hangups {
+  #handler: (() => void) | undefined;
+  #isWaiting: boolean;
+
+  constructor() {
+    this.#handler = undefined;
+    this.#isWaiting = false;
+    process.on("SIGHUP", () => {
+      if (this.#handler === undefined) this.#isWaiting = true;
+      else this.#handler();
+    });
+  }
+
+  handle(handler: () => void): void {
+    this.#handler = handler;
+    if (this.#isWaiting) handler();
+    this.#isWaiting = false;
+  }
 }
 
 /** Resolves with the first of SIGTERM and SIGINT; the second one ends the process, after `close`. */

@@ -2,6 +2,7 @@
 //
 //   enroll:    listeners in the pod ── all workers accept from them ── hooks armed (one map write)
 //   withdraw:  hooks disarmed (one map delete) ── handshakes under way end ── accept queues served ── listeners closed
+//   update:    the pod's entries replaced; its listeners and what is open stay
 
 import { setTimeout as delay } from "node:timers/promises";
 import type { LocalPod } from "../discovery/node-config.ts";
@@ -12,7 +13,7 @@ import { RewrittenPairs } from "./rewritten-pairs.ts";
 import type { WorkerPool } from "./worker-pool.ts";
 
 /** A connection that the hooks diverted before they were disarmed reaches the accept queue within this: it never leaves the machine. */
-const handshakeGraceMs = 50;
+export const handshakeGraceMs = 50;
 
 const unsentIntervalMs = 100;
 
@@ -106,9 +107,43 @@ export class Pods {
     }
   }
 
+  #unseal(name: string): void {
+    const sealed = this.#sealed.get(name);
+    if (sealed === undefined) return;
+    this.#sealed.delete(name);
+    this.#capture.disarm(sealed);
+    this.#capture.release(sealed);
+  }
+
   /** Undefined: not enrolled, or being withdrawn. */
   nameOf(podId: number): string | undefined {
     return [...this.#enrolled.values()].find(({ id }) => id === podId)?.name;
+  }
+
+  /** Changes how an enrolled pod is captured. False when that cannot be: it is captured as before, and the log says why. */
+  update(pod: LocalPod): boolean {
+    const enrolled = this.#enrolled.get(pod.name)!;
+    try {
+      this.#capture.update(enrolled, pod);
+    } catch (err) {
+      this.#log.error({ pod: pod.name, err }, "pod not changed; it is captured as before");
+      return false;
+    }
+    this.#log.debug({ pod: pod.name }, "pod changed");
+    return true;
+  }
+
+  /** Of a pod that is not to be captured any more. Open streams go on. */
+  async withdraw(name: string): Promise<void> {
+    this.#unseal(name);
+    this.#failed.delete(name);
+    const pod = this.#enrolled.get(name);
+    if (pod === undefined) return;
+    this.#enrolled.delete(name);
+    this.#capture.disarm(pod);
+    await delay(handshakeGraceMs);
+    await this.#retire(pod);
+    this.#log.debug({ pod: name }, "pod withdrawn");
   }
 
   /** Open streams go on; new connections pass unproxied or, of strict pods, fail. */
@@ -123,12 +158,7 @@ export class Pods {
 
   /** Of a pod whose namespace is gone for everybody else: whatever of it is open here is reset. */
   async withdrawGone(name: string): Promise<void> {
-    const sealed = this.#sealed.get(name);
-    this.#sealed.delete(name);
-    if (sealed !== undefined) {
-      this.#capture.disarm(sealed);
-      this.#capture.release(sealed);
-    }
+    this.#unseal(name);
     const pod = this.#enrolled.get(name);
     if (pod === undefined) return;
     this.#enrolled.delete(name);

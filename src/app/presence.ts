@@ -17,13 +17,18 @@ import { UnknownPods } from "./unknown-pods.ts";
 
 export interface PresenceOptions {
   readonly node: NodeConfig;
-  /** Paths of namespaces that the mesh has no part in. */
-  readonly plainNamespaces: readonly string[];
   readonly capture: Capture;
   readonly pods: Pods;
   readonly log: Logger;
   /** Called with all addresses of the node: at the start, before any pod is enrolled, and when one comes or goes. */
   readonly onNodeAddresses: (addresses: readonly IpAddress[]) => void;
+}
+
+/** What the configuration says of this node's namespaces. */
+export interface LocalNamespaces {
+  readonly pods: readonly LocalPod[];
+  /** Paths of those that the mesh has no part in. */
+  readonly plainNamespaces: readonly string[];
 }
 
 export class Presence implements AsyncDisposable {
@@ -33,11 +38,14 @@ export class Presence implements AsyncDisposable {
   readonly #namespaces: NamespaceWatches;
   readonly #unknown: UnknownPods;
   readonly #watches: DisposableStack;
+  /** By path; what forgets them. */
+  readonly #plain: Map<string, () => Promise<void>>;
 
   private constructor({ node, capture, pods, log, onNodeAddresses }: PresenceOptions) {
     this.#capture = capture;
     this.#log = log;
     this.#watches = new DisposableStack();
+    this.#plain = new Map();
     const paths = this.#watches.use(
       new PathWatches((err) => log.warn({ err }, "not all paths can be watched; they are looked at once a second")),
     );
@@ -51,17 +59,39 @@ export class Presence implements AsyncDisposable {
   }
 
   /** Resolves when every namespace that is there is dealt with. */
-  static async start(options: PresenceOptions, localPods: readonly LocalPod[]): Promise<Presence> {
+  static async start(options: PresenceOptions, namespaces: LocalNamespaces): Promise<Presence> {
     const presence = new Presence(options);
-    await Promise.all(options.plainNamespaces.map((path) => presence.#addPlain(path)));
-    await Promise.all(localPods.map((pod) => presence.localPods.add(pod)));
+    await Promise.all(namespaces.plainNamespaces.map((path) => presence.#addPlain(path)));
+    await Promise.all(namespaces.pods.map((pod) => presence.localPods.add(pod)));
     return presence;
   }
 
+  /** Makes them exactly these. Resolves when every namespace that is there is dealt with. */
+  async reconcile({ plainNamespaces, pods }: LocalNamespaces): Promise<void> {
+    // Before a pod that becomes one is withdrawn: it must never be unknown.
+    await Promise.all(plainNamespaces.map((path) => this.#addPlain(path)));
+    await this.localPods.reconcile(pods);
+    for (const [path, remove] of this.#plain) {
+      if (plainNamespaces.includes(path)) continue;
+      this.#plain.delete(path);
+      await remove();
+    }
+  }
+
+  get counts(): { readonly pods: number; readonly failed: number; readonly waiting: number } {
+    const count = (state: Parameters<LocalPods["count"]>[0]) => this.localPods.count(state);
+    return { pods: count("enrolled"), failed: count("refused"), waiting: count("waiting") };
+  }
+
   async #addPlain(path: string): Promise<void> {
+    if (this.#plain.has(path)) return;
     let cookie: NetnsCookie | undefined;
     const { rules } = this.#capture;
-    const { settled } = this.#namespaces.add(path, {
+    const gone = async () => {
+      if (cookie !== undefined) rules.removePlain(cookie);
+      cookie = undefined;
+    };
+    const { settled, remove } = this.#namespaces.add(path, {
       appeared: async () => {
         try {
           cookie = this.#capture.cookieAt(path);
@@ -70,11 +100,9 @@ export class Presence implements AsyncDisposable {
           this.#log.warn({ netns: path, err }, "a namespace outside the mesh cannot be told from unknown ones");
         }
       },
-      gone: async () => {
-        if (cookie !== undefined) rules.removePlain(cookie);
-        cookie = undefined;
-      },
+      gone,
     });
+    this.#plain.set(path, () => remove().then(gone));
     await settled;
   }
 

@@ -1,6 +1,7 @@
 // The workers as the main thread sees them: start, tell all, wait until all have answered.
 
 import { Worker } from "node:worker_threads";
+import type { MeshDelta } from "../mesh/mesh-delta.ts";
 import type { Answer, Answers, Question } from "../proxy/questions.ts";
 import type { FromWorker, ToWorker, WorkerSettings } from "./messages.ts";
 import type { RewrittenPair } from "./rewritten-pairs.ts";
@@ -53,6 +54,14 @@ export class WorkerPool {
 
   tell(message: ToWorker): void {
     for (const worker of this.#workers) worker.postMessage(message);
+  }
+
+  /** One after another, each when all workers have applied the one before: between them they carry traffic. */
+  async applyMesh(deltas: readonly MeshDelta[]): Promise<void> {
+    for (const delta of deltas) {
+      this.tell({ type: "mesh", delta });
+      await this.#answered("meshApplied");
+    }
   }
 
   async addPod(message: Extract<ToWorker, { type: "addPod" }>): Promise<void> {

@@ -24,6 +24,7 @@ const proxy = new WorkerProxy({
   sourcePorts: settings.sourcePorts,
   random: Math.random,
   now: settings.failsForTest === undefined ? Date.now : failForTest,
+  logLine: logConnection,
   logConnection: settings.logsConnections ? logConnection : undefined,
   bypassMap: settings.bypassMap,
   onSourceRewritten: ({ client, server, family }) =>
@@ -32,8 +33,12 @@ const proxy = new WorkerProxy({
 
 port.on("message", (message: ToWorker) => {
   switch (message.type) {
-    case "snapshot":
-      proxy.setSnapshot(message.snapshot);
+    case "mesh":
+      proxy.applyDelta(message.delta);
+      post({ type: "meshApplied" });
+      break;
+    case "connectTimeout":
+      proxy.connectTimeoutMs = message.milliseconds;
       break;
     case "keptSources":
       proxy.setKeptSources(message.podCidrs, message.nodeAddresses);

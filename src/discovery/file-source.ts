@@ -2,11 +2,13 @@
 
 import { readFileSync } from "node:fs";
 import * as v from "valibot";
-import { labelOf, type MeshSnapshot } from "../mesh/snapshot.ts";
+import { labelOf, type MeshSnapshot, type Service, type Workload } from "../mesh/snapshot.ts";
 import { culvertError } from "../telemetry/errors.ts";
 import { ConfigError, type ConfigProblem } from "./config-error.ts";
+import { fixedKeyProblems } from "./fixed-keys.ts";
+import { LabelIndex } from "./label-index.ts";
 import { checkReferences, resolveLabel } from "./mesh-references.ts";
-import { type MeshDocument, meshDocument } from "./mesh-schema.ts";
+import { type MeshDocument, meshDocument, type ServiceEntry, type WorkloadEntry } from "./mesh-schema.ts";
 import type { DeclaredNode, LocalPod, NodeConfig } from "./node-config.ts";
 import { YamlSource } from "./yaml-source.ts";
 
@@ -21,10 +23,42 @@ export interface LoadedMesh {
 }
 
 /** Throws a ConfigError that lists all problems of the file, or CONFIG_UNREADABLE. */
-export function loadMeshFile(path: string, version = 1): LoadedMesh {
-  let text: string;
+export function loadMeshFile(path: string): LoadedMesh {
+  return new MeshFile(path).load()!;
+}
+
+/** A file that is loaded again and again. */
+export class MeshFile {
+  readonly path: string;
+  /** Of what was last loaded well. */
+  #text: string | undefined;
+
+  constructor(path: string) {
+    this.path = path;
+    this.#text = undefined;
+  }
+
+  /**
+   * As `loadMeshFile`; undefined when the file is as it was when it was last loaded well. `running`: what is in force; the
+   * file may not say otherwise where that cannot change.
+   */
+  load(running?: LoadedMesh): LoadedMesh | undefined {
+    const text = readText(this.path);
+    if (text === this.#text) return undefined;
+    const loaded = parseMesh(text, this.path, running);
+    this.#text = text;
+    return loaded;
+  }
+
+  /** What was loaded last did not come into force. */
+  forget(): void {
+    this.#text = undefined;
+  }
+}
+
+function readText(path: string): string {
   try {
-    text = readFileSync(path, "utf8");
+    return readFileSync(path, "utf8");
   } catch (error) {
     throw culvertError(
       "CONFIG_UNREADABLE",
@@ -32,11 +66,10 @@ export function loadMeshFile(path: string, version = 1): LoadedMesh {
       error,
     );
   }
-  return parseMesh(text, path, version);
 }
 
 /** `file` is how errors call the text. */
-export function parseMesh(text: string, file: string, version = 1): LoadedMesh {
+export function parseMesh(text: string, file: string, running?: LoadedMesh): LoadedMesh {
   const source = new YamlSource(text);
   // What a broken document seems to say would only raise problems that are not there.
   if (source.problems.length > 0) throw new ConfigError(file, source.problems);
@@ -47,53 +80,80 @@ export function parseMesh(text: string, file: string, version = 1): LoadedMesh {
     problems.push(source.problem(path, issue.path?.at(-1)?.origin === "key" ? "key" : "value", issue.message));
   }
   checkReferences(source.value, (place, message) => problems.push(source.problem(place, "value", message)));
+  if (parsed.success && running !== undefined) {
+    for (const { key, message } of fixedKeyProblems(running.node, parsed.output.node)) {
+      problems.push(source.problem(["node", key], "value", message));
+    }
+  }
   if (!parsed.success || problems.length > 0) throw new ConfigError(file, problems);
-  return build(parsed.output, version);
+  return build(parsed.output, (running?.snapshot.version ?? 0) + 1);
 }
 
-function build({ node, nodes, workloads, services }: MeshDocument, version: number): LoadedMesh {
-  const indexOf = new Map(workloads.map((it, index) => [labelOf(it), index]));
+function build(document: MeshDocument, version: number): LoadedMesh {
+  const { node, nodes, workloads } = document;
+  const zones = new Map(nodes.map((it) => [it.name, it.zone]));
+  const selectable = new LabelIndex(workloads);
   return {
     node,
     nodes,
     snapshot: {
       version,
+      trustDomain: document.trustDomain,
       node: node.name,
-      workloads: workloads.map((it) => ({
-        name: it.name,
-        namespace: it.namespace,
-        node: it.node,
-        addresses: it.addresses,
-      })),
-      services: services.map((it) => ({
-        name: it.name,
-        namespace: it.namespace,
-        addresses: it.addresses,
-        ports: it.ports,
-        endpoints: it.endpoints.map((reference) => indexOf.get(resolveLabel(reference, it.namespace))!),
-      })),
+      zone: zones.get(node.name),
+      workloads: workloads.map(
+        (it): Workload => ({
+          name: it.name,
+          namespace: it.namespace,
+          serviceAccount: it.serviceAccount,
+          node: it.node,
+          zone: it.zone ?? zones.get(it.node),
+          addresses: it.addresses,
+          isReady: it.ready,
+          ports: it.ports,
+        }),
+      ),
+      services: document.services.map((it) => serviceOf(it, selectable)),
     },
     plainNamespaces: [
       ...node.plainNamespaces,
       ...workloads.flatMap((it) => (it.node === node.name && !it.enroll ? (it.netns ?? []) : [])),
     ],
-    pods: workloads.flatMap((it, workload) => {
-      if (it.netns === undefined || it.node !== node.name || !it.enroll) return [];
-      const { outbound, inbound } = it.capture;
-      return [
-        {
-          workload,
-          name: labelOf(it),
-          netnsPath: it.netns,
-          addresses: it.addresses,
-          outboundOptOuts: outbound.optOut,
-          inboundOptOuts: inbound.optOut,
-          outboundStrict: outbound.whenProxyDown === "deny",
-          inboundStrict: inbound.whenProxyDown === "deny",
-          probePorts: it.probePorts,
-          cgroupPath: it.cgroup,
-        },
-      ];
-    }),
+    pods: workloads.flatMap((it) =>
+      it.netns === undefined || it.node !== node.name || !it.enroll ? [] : [podOf(it, it.netns)],
+    ),
+  };
+}
+
+function serviceOf(entry: ServiceEntry, selectable: LabelIndex<WorkloadEntry>): Service {
+  const { name, namespace, addresses, ports, selector } = entry;
+  const listed = entry.endpoints ?? [];
+  const labelOfEndpoint = ({ workload }: { workload: string }) => resolveLabel(workload, namespace);
+  return {
+    name,
+    namespace,
+    addresses,
+    ports,
+    endpoints:
+      selector === undefined ? listed.map(labelOfEndpoint) : selectable.select(namespace, selector).map(labelOf),
+    notReady: listed.filter(({ ready }) => !ready).map(labelOfEndpoint),
+    preference: entry.prefer,
+    hasAffinity: entry.sessionAffinity === "clientAddress",
+  };
+}
+
+function podOf(entry: WorkloadEntry, netnsPath: string): LocalPod {
+  const { outbound, inbound } = entry.capture;
+  return {
+    name: labelOf(entry),
+    netnsPath,
+    addresses: entry.addresses,
+    outboundOptOuts: outbound.optOut,
+    inboundOptOuts: inbound.optOut,
+    outboundStrict: outbound.whenProxyDown === "deny",
+    inboundStrict: inbound.whenProxyDown === "deny",
+    observesEgress: outbound.egress === "observe",
+    probePorts: entry.probePorts,
+    cgroupPath: entry.cgroup,
   };
 }

@@ -3,6 +3,7 @@
 
 import { formatAddress, parseAddress } from "../mesh/address.ts";
 import { isWorkloadReference } from "./fields.ts";
+import { LabelIndex } from "./label-index.ts";
 import { nearest } from "./nearest.ts";
 import { type DocumentPath, formatPath } from "./yaml-source.ts";
 
@@ -17,8 +18,16 @@ interface Entry {
 
 export function checkReferences(document: unknown, report: Report): void {
   const root = mapping(document);
+  const nodes = entriesOf(root, "nodes");
   const workloads = entriesOf(root, "workloads");
   const services = entriesOf(root, "services");
+  checkUnique(
+    nodes.map(({ value, path }) => ({ key: textOf(value.name), path: [...path, "name"] })),
+    report,
+    (name, holder) => `${name} is already the name of ${holder}; choose another`,
+  );
+  checkNodeAddresses(nodes, services, report);
+  checkNodes(root, nodes, workloads, report);
   checkUnique(
     workloads.map(nameClaim),
     report,
@@ -35,45 +44,106 @@ export function checkReferences(document: unknown, report: Report): void {
     (address, holder) => `${address} is already used as ${holder}; an address belongs to one workload or one service`,
   );
   checkUnique(
-    items(root.nodes).map((it, i): Claim => {
-      const { name } = mapping(it);
-      return { key: typeof name === "string" ? name : undefined, path: ["nodes", i, "name"] };
-    }),
-    report,
-    (name, holder) => `${name} is already the name of ${holder}; list a node once`,
-  );
-  checkUnique(
     workloads.map(netnsClaim),
     report,
     (_, holder) => `is the same network namespace as ${holder}; a namespace holds one workload`,
   );
-  const labels = new Set(workloads.flatMap(({ label }) => label ?? []));
+  for (const { value, path } of [...workloads, ...services]) {
+    checkUnique(
+      items(value.ports).map((it, i) => ({ key: textOf(mapping(it).name), path: [...path, "ports", i, "name"] })),
+      report,
+      (name, holder) => `${name} is already the name of ${holder}; choose another`,
+    );
+  }
+  const byLabel = new Map(workloads.flatMap((it) => (it.label === undefined ? [] : [[it.label, it] as const])));
+  const selectable = new LabelIndex(workloads.map((it) => ({ ...it, ...selectableAs(it.value) })));
   for (const service of services) {
     checkUnique(
       portClaims(service),
       report,
       (port, holder) => `port ${port} is already declared as ${holder}; a port goes to one target port`,
     );
-    checkEndpoints(service, labels, report);
+    const behind =
+      service.value.selector === undefined
+        ? checkEndpoints(service, byLabel, report)
+        : selectable.select(namespaceOf(service.value), textMapping(service.value.selector));
+    checkTargetPorts(service, behind, report);
   }
   checkCgroups(mapping(mapping(root.node).cgroups), report);
 }
 
-function checkEndpoints(service: Entry, labels: ReadonlySet<string>, report: Report): void {
+/** A workload may have its node's address (hostNetwork); another node and a service may not. */
+function checkNodeAddresses(nodes: readonly Entry[], services: readonly Entry[], report: Report): void {
+  const message = (address: string, holder: string) =>
+    `${address} is already used as ${holder}; an address belongs to one node or one service`;
+  const claims = nodes.flatMap(addressClaims);
+  checkUnique(claims, report, message);
+  const holders = new Map(claims.map(({ key, path }) => [key, path]));
+  for (const { key, path } of services.flatMap(addressClaims)) {
+    const holder = key === undefined ? undefined : holders.get(key);
+    if (key !== undefined && holder !== undefined) report(path, message(key, formatPath(holder)));
+  }
+}
+
+/** Only where nodes are listed at all. */
+function checkNodes(
+  root: Record<string, unknown>,
+  nodes: readonly Entry[],
+  workloads: readonly Entry[],
+  report: Report,
+): void {
+  if (nodes.length === 0) return;
+  const own = textOf(mapping(root.node).name);
+  const names = new Set([...nodes.map(({ value }) => value.name), own].filter((it) => typeof it === "string"));
+  for (const { value, path } of workloads) {
+    if (typeof value.node !== "string" || names.has(value.node)) continue;
+    const meant = nearest(value.node, names);
+    const hint = meant === undefined ? "add it under nodes" : `did you mean ${meant}?`;
+    report([...path, "node"], `no node is called ${value.node}; ${hint}`);
+  }
+}
+
+/** A name that some workload behind the service has for a port: where none has, it is a mistake. */
+function checkTargetPorts(service: Entry, behind: readonly Entry[], report: Report): void {
+  const names = new Set(
+    behind.flatMap(({ value }) => items(value.ports).flatMap((it) => textOf(mapping(it).name) ?? [])),
+  );
+  for (const [i, it] of items(service.value.ports).entries()) {
+    const name = textOf(mapping(it).targetPort);
+    if (name === undefined || behind.length === 0 || names.has(name)) continue;
+    const meant = nearest(name, names);
+    const hint = meant === undefined ? "write a number, or name the port under ports there" : `did you mean ${meant}?`;
+    report(
+      [...service.path, "ports", i, "targetPort"],
+      `no workload behind the service has a port named ${name}; ${hint}`,
+    );
+  }
+}
+
+/** Returns the workloads that were found. */
+function checkEndpoints(service: Entry, workloads: ReadonlyMap<string, Entry>, report: Report): Entry[] {
   const claims: Claim[] = [];
-  for (const [i, text] of items(service.value.endpoints).entries()) {
+  const found: Entry[] = [];
+  for (const [i, item] of items(service.value.endpoints).entries()) {
+    const isMapping = typeof item === "object";
+    const text = isMapping ? mapping(item).workload : item;
     if (!isWorkloadReference(text)) continue;
     const label = resolveLabel(text, namespaceOf(service.value));
-    const path = [...service.path, "endpoints", i];
+    const path = [...service.path, "endpoints", i, ...(isMapping ? ["workload"] : [])];
     claims.push({ key: label, path });
-    if (labels.has(label)) continue;
-    const meant = nearest(label, labels);
+    const workload = workloads.get(label);
+    if (workload !== undefined) {
+      found.push(workload);
+      continue;
+    }
+    const meant = nearest(label, workloads.keys());
     report(
       path,
       `no workload is called ${label}; ${meant === undefined ? "add it under workloads or remove it here" : `did you mean ${meant}?`}`,
     );
   }
   checkUnique(claims, report, (label, holder) => `${label} is already listed as ${holder}; list a workload once`);
+  return found;
 }
 
 function checkCgroups(cgroups: Record<string, unknown>, report: Report): void {
@@ -143,6 +213,18 @@ function entriesOf(root: Record<string, unknown>, key: string): Entry[] {
 
 function namespaceOf(value: Record<string, unknown>): string {
   return typeof value.namespace === "string" ? value.namespace : "default";
+}
+
+function selectableAs(value: Record<string, unknown>) {
+  return { namespace: namespaceOf(value), labels: textMapping(value.labels) };
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === "string" ? value : undefined;
+}
+
+function textMapping(value: unknown): Record<string, string> {
+  return mapping(value) as Record<string, string>;
 }
 
 function mapping(value: unknown): Record<string, unknown> {

@@ -3,6 +3,7 @@
 
 import * as v from "valibot";
 import { protocols } from "../mesh/protocol.ts";
+import { preferences } from "../mesh/snapshot.ts";
 import {
   absolutePath,
   address,
@@ -20,10 +21,11 @@ import {
   socketPath,
   someOf,
   wholeNumber,
-  workloadReference,
   yesOrNo,
 } from "./fields.ts";
-import type { NodeConfig, OptOut } from "./node-config.ts";
+import { jsonSchemaOf } from "./json-schema.ts";
+import { endpoint, labels, selector, targetPort, trustDomain } from "./mesh-fields.ts";
+import type { DeclaredNode, NodeConfig, OptOut } from "./node-config.ts";
 
 /** Rules per pod, and pod CIDRs, that fit into the BPF maps. */
 const maxOptOutRules = 16;
@@ -97,16 +99,16 @@ const optOut = v.pipe(
   ),
   v.transform((it): OptOut => ({ address: it.cidr, ports: it.ports ?? [] })),
 );
-const captureDirection = v.optional(
-  record({
-    optOut: v.optional(list(optOut, "rules {ports, cidr}"), []),
-    whenProxyDown: v.optional(oneOf("pass", "deny"), "pass"),
-  }),
-  {},
-);
+const captureDirection = {
+  optOut: v.optional(list(optOut, "rules {ports, cidr}"), []),
+  whenProxyDown: v.optional(oneOf("pass", "deny"), "pass"),
+};
 
 const capture = v.pipe(
-  record({ outbound: captureDirection, inbound: captureDirection }),
+  record({
+    outbound: v.optional(record({ ...captureDirection, egress: v.optional(oneOf("ignore", "observe"), "ignore") }), {}),
+    inbound: v.optional(record(captureDirection), {}),
+  }),
   // A rule is kept once per port range.
   v.check(
     ({ outbound, inbound }) =>
@@ -118,9 +120,18 @@ const capture = v.pipe(
 
 const defaultNamespace = v.optional(name("default"), "default");
 
+const zone = v.optional(name("eu-1a"));
+
+/** This node, of whose addresses those that an interface has need not be named, or another. */
+const meshNode = v.pipe(
+  record({ name: name("a"), addresses: v.optional(list(address, "the node's IP addresses"), []), zone }),
+  v.transform((it): DeclaredNode => ({ name: it.name, addresses: it.addresses, zone: it.zone })),
+);
+
 const workload = record({
   name: name("web-1"),
   namespace: defaultNamespace,
+  serviceAccount: v.optional(name("web"), "default"),
   node: name("a"),
   addresses: someOf(address, "the pod's IP addresses"),
   netns: v.optional(absolutePath("/run/netns/web-1")),
@@ -130,32 +141,65 @@ const workload = record({
     v.pipe(list(port, "ports"), v.maxLength(maxProbePorts, `has more than ${maxProbePorts} ports`)),
     [],
   ),
+  labels: v.optional(labels, {}),
+  zone,
+  ready: v.optional(yesOrNo, true),
+  ports: v.optional(list(record({ name: name("http"), port }), "ports such as {name: http, port: 8080}"), []),
   capture: v.optional(capture, {}),
 });
 
 const servicePort = v.pipe(
-  record({ port, targetPort: v.optional(port), protocol: v.optional(oneOf(...protocols)) }),
-  v.transform((it) => ({ port: it.port, targetPort: it.targetPort ?? it.port, protocol: it.protocol })),
+  record({
+    port,
+    name: v.optional(name("http")),
+    targetPort: v.optional(targetPort),
+    protocol: v.optional(oneOf(...protocols)),
+  }),
+  v.transform((it) => ({
+    port: it.port,
+    name: it.name,
+    targetPort: it.targetPort ?? it.port,
+    protocol: it.protocol,
+  })),
 );
 
-const service = record({
-  name: name("web"),
-  namespace: defaultNamespace,
-  addresses: someOf(address, "the service's IP addresses"),
-  ports: someOf(servicePort, "ports such as {port: 80, targetPort: 8080}"),
-  endpoints: list(workloadReference, "names of workloads"),
-});
-
-/** Another node, or addresses of this one that no interface has. */
-const declaredNode = record({
-  name: name("b"),
-  addresses: someOf(address, "the node's IP addresses"),
-});
+const service = v.pipe(
+  record({
+    name: name("web"),
+    namespace: defaultNamespace,
+    addresses: someOf(address, "the service's IP addresses"),
+    ports: someOf(servicePort, "ports such as {port: 80, targetPort: 8080}"),
+    selector: v.optional(selector),
+    endpoints: v.optional(list(endpoint, "names of workloads, or {workload: web-1, ready: false}")),
+    prefer: v.optional(oneOf(...preferences), "zone"),
+    sessionAffinity: v.optional(oneOf("none", "clientAddress"), "none"),
+  }),
+  v.check(
+    (it) => it.selector !== undefined || it.endpoints !== undefined,
+    "says neither selector nor endpoints; write selector: {app: web}, or endpoints: [] for a service that refuses",
+  ),
+  v.check(
+    (it) => it.selector === undefined || it.endpoints === undefined,
+    "says both selector and endpoints; write one of them",
+  ),
+);
 
 export const meshDocument = record({
+  trustDomain: v.optional(trustDomain, "cluster.local"),
   node,
-  nodes: v.optional(list(declaredNode, "nodes {name, addresses}"), []),
+  nodes: v.optional(list(meshNode, "nodes such as {name: a, addresses: [192.0.2.1], zone: eu-1a}"), []),
   workloads: v.optional(list(workload, "workloads"), []),
   services: v.optional(list(service, "services"), []),
 });
 export type MeshDocument = v.InferOutput<typeof meshDocument>;
+export type WorkloadEntry = v.InferOutput<typeof workload>;
+export type ServiceEntry = v.InferOutput<typeof service>;
+
+/** For editors: `# yaml-language-server: $schema=…`. Written to schema/mesh.schema.json by `npm run schema`. */
+export function meshJsonSchema(): object {
+  return {
+    $schema: "https://json-schema.org/draft/2020-12/schema",
+    title: "mesh.yaml of Culvert",
+    ...jsonSchemaOf(meshDocument),
+  };
+}

@@ -39,6 +39,7 @@ export interface NodeConfig {
 export interface DeclaredNode {
   readonly name: string;
   readonly addresses: readonly IpAddress[];
+  readonly zone: string | undefined;
 }
 
 /** Connections that are not captured: those to (outbound) or from (inbound) an address, and to one of the ports. */
@@ -51,8 +52,6 @@ export interface OptOut {
 
 /** A workload of this node that is to be enrolled. */
 export interface LocalPod {
-  /** Index into the snapshot's workloads. */
-  readonly workload: number;
   /** `namespace/name` */
   readonly name: string;
   readonly netnsPath: string;
@@ -62,6 +61,8 @@ export interface LocalPod {
   /** Whether connections that the proxy cannot take fail instead of passing unproxied. */
   readonly outboundStrict: boolean;
   readonly inboundStrict: boolean;
+  /** Whether connections to what is not the mesh's are captured too. */
+  readonly observesEgress: boolean;
   /** Probed by this node on these ports. */
   readonly probePorts: readonly number[];
   /** The pod counts as gone when this directory is. */

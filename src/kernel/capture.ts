@@ -8,7 +8,7 @@
 // Without `pins` all of it ends with this process, in whatever way. With `pins` programs and maps stay in force and the
 // next process adopts them; `settle` takes away what it did not enroll again. A strict pod so is never without them.
 
-import { type Cidr, formatAddress, type IpAddress } from "../mesh/address.ts";
+import { type Cidr, formatAddress, type IpAddress, sameAddress } from "../mesh/address.ts";
 import { type Fd, type NativeError, type NetnsCookie, native } from "../runtime/native.ts";
 import { AdoptedPods } from "./adopted-pods.ts";
 import { closeFd } from "./bpf-map.ts";
@@ -28,6 +28,7 @@ import {
   encodeU32,
   encodeU64,
   layout,
+  type OptOutRule,
   sumU64,
 } from "./layout.ts";
 import { NodeRules } from "./node-rules.ts";
@@ -64,6 +65,8 @@ export interface PodRequest {
   readonly inboundStrict?: boolean;
   /** Ports on which this node may probe the pod where the kubelet's cgroup cannot tell its probes. */
   readonly probePorts?: readonly number[];
+  /** Whether outbound connections to what is not the mesh's are captured too. */
+  readonly observesEgress?: boolean;
 }
 
 export interface PodListener {
@@ -93,9 +96,10 @@ export interface CaptureFaults {
 }
 
 interface PodState {
-  readonly addresses: readonly IpAddress[];
+  readonly hasIpv6: boolean;
+  addresses: readonly IpAddress[];
   /** POD_* of bpf/structs.h. */
-  readonly flags: number;
+  flags: number;
   isArmed: boolean;
   /** Strict, and left: its entries in the maps stay in force. */
   isSealed: boolean;
@@ -343,17 +347,13 @@ export class Capture implements Disposable {
           this.#setListener(id, layout.LISTENER_INBOUND6, inbound6);
         }
       }
-      if (rules.length > 0) this.#objects.maps.opt_outs.update(encodeU32(id), encodeOptOuts(rules));
-      else this.#objects.maps.opt_outs.delete(encodeU32(id));
+      this.#writeOptOuts(id, rules);
       this.rules.setProbePorts(id, request.probePorts ?? []);
       const sourceProblem = isServed ? this.#routeSources(cookie, netns, hasIpv6) : "it is not enrolled";
       const pod = { id, name: request.name, netns, cookie, listeners, sourceProblem };
-      const addresses = request.addresses.filter(({ family }) => family === 4 || hasIpv6);
-      const flags =
-        (isServed ? 0 : layout.POD_SEALED) |
-        (request.outboundStrict ? layout.POD_STRICT_OUTBOUND : 0) |
-        (request.inboundStrict ? layout.POD_STRICT_INBOUND : 0);
-      this.#pods.set(pod, { addresses, flags, isArmed: false, isSealed: false, link: undefined });
+      const addresses = addressesOf(request, hasIpv6);
+      const flags = flagsOf(request) | (isServed ? 0 : layout.POD_SEALED);
+      this.#pods.set(pod, { hasIpv6, addresses, flags, isArmed: false, isSealed: false, link: undefined });
       return pod;
     } catch (error) {
       // What an adopted pod has stays in force: it passes or, if it is strict, fails.
@@ -391,6 +391,39 @@ export class Capture implements Disposable {
     } catch (error) {
       this.disarm(pod);
       throw error;
+    }
+  }
+
+  /**
+   * Puts other addresses and capture options of a pod in force. Each entry of the maps is replaced as a whole: nothing passes
+   * in between. Throws, with nothing changed, when they cannot be.
+   */
+  update(pod: PreparedPod, request: PodRequest): void {
+    const rules = optOutRules(request.name, request.outboundOptOuts, request.inboundOptOuts);
+    const state = this.#stateOf(pod);
+    const addresses = addressesOf(request, state.hasIpv6);
+    if (state.isArmed) for (const address of addresses) this.#checkOwner(pod, address);
+    const stale = state.addresses.filter((old) => !addresses.some((it) => sameAddress(it, old)));
+    this.#writeOptOuts(pod.id, rules);
+    this.rules.setProbePorts(pod.id, request.probePorts ?? []);
+    state.addresses = addresses;
+    state.flags = flagsOf(request);
+    if (!state.isArmed) return;
+    this.#writeAddresses(pod, state, state.flags);
+    this.#writePod(pod, state, state.flags);
+    this.#forgetAddresses(pod, stale);
+  }
+
+  #writeOptOuts(id: number, rules: readonly OptOutRule[]): void {
+    if (rules.length > 0) this.#objects.maps.opt_outs.update(encodeU32(id), encodeOptOuts(rules));
+    else this.#objects.maps.opt_outs.delete(encodeU32(id));
+  }
+
+  #forgetAddresses(pod: PreparedPod, addresses: readonly IpAddress[]): void {
+    for (const address of addresses) {
+      const key = encodeAddress(address);
+      const owner = this.#objects.maps.pod_by_address.lookup(key);
+      if (owner !== undefined && decodeU32(owner) === pod.id) this.#objects.maps.pod_by_address.delete(key);
     }
   }
 
@@ -438,11 +471,7 @@ export class Capture implements Disposable {
     if (!state?.isArmed) return;
     state.isArmed = false;
     this.#objects.maps.pods.delete(encodeU64(pod.cookie));
-    for (const address of state.addresses) {
-      const key = encodeAddress(address);
-      const owner = this.#objects.maps.pod_by_address.lookup(key);
-      if (owner !== undefined && decodeU32(owner) === pod.id) this.#objects.maps.pod_by_address.delete(key);
-    }
+    this.#forgetAddresses(pod, state.addresses);
   }
 
   /**
@@ -549,6 +578,18 @@ export class Capture implements Disposable {
     for (let id = 0; id < layout.MAX_PODS; id++) if (!taken.has(id)) return id;
     throw new Error(`enroll a pod: ${layout.MAX_PODS} are enrolled, which is the most one node can have`);
   }
+}
+
+function addressesOf(request: PodRequest, hasIpv6: boolean): readonly IpAddress[] {
+  return request.addresses.filter(({ family }) => family === 4 || hasIpv6);
+}
+
+function flagsOf(request: PodRequest): number {
+  return (
+    (request.outboundStrict ? layout.POD_STRICT_OUTBOUND : 0) |
+    (request.inboundStrict ? layout.POD_STRICT_INBOUND : 0) |
+    (request.observesEgress ? layout.POD_OBSERVES_EGRESS : 0)
+  );
 }
 
 function closeAll(netns: Fd, listeners: readonly PodListener[]): void {

@@ -43,14 +43,14 @@ export class NamespaceWatches implements Disposable {
   }
 
   /**
-   * `settled` resolves when what is there now is dealt with. `remove` forgets it without a further word. `cgroup`: the
-   * namespace counts as gone when this directory is.
+   * `settled` resolves when what is there now is dealt with. `run` does something between what the handler does. `remove`
+   * forgets it without a further word. `cgroup`: the namespace counts as gone when this directory is.
    */
   add(
     path: string,
     handler: NamespaceHandler,
     cgroup?: string,
-  ): { readonly settled: Promise<void>; remove(): Promise<void> } {
+  ): { readonly settled: Promise<void>; run(work: () => Promise<void>): Promise<void>; remove(): Promise<void> } {
     const places = cgroup === undefined ? [path] : [path, cgroup];
     const watched: Watched = {
       path,
@@ -67,7 +67,11 @@ export class NamespaceWatches implements Disposable {
       for (const watch of watched.watches) watch[Symbol.dispose]();
       return watched.work;
     };
-    return { settled: watched.work, remove };
+    const run = (work: () => Promise<void>) => {
+      watched.work = watched.work.then(work);
+      return watched.work;
+    };
+    return { settled: watched.work, run, remove };
   }
 
   /** Inode numbers of those that are there. */

@@ -2,10 +2,12 @@
 // question never keeps the traffic waiting.
 
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { formatSocketAddress } from "../mesh/address.ts";
+import { familyOf, formatSocketAddress } from "../mesh/address.ts";
+import { type Endpoint, isAvailable } from "../mesh/endpoint.ts";
+import type { Candidate, ServiceTarget } from "../mesh/mesh-index.ts";
 import { labelOf } from "../mesh/snapshot.ts";
 import type { SocketWords } from "../runtime/reactor.ts";
-import type { OpenConnection, RouteState } from "../telemetry/reports.ts";
+import type { EndpointState, OpenConnection, RouteState } from "../telemetry/reports.ts";
 import type { ProxyContext } from "./context.ts";
 import { decide, transportTo } from "./decide.ts";
 import type { Answer, Answers, ConnectionFilter, Question } from "./questions.ts";
@@ -50,26 +52,47 @@ function mentions({ source, destination, endpoint }: OpenConnection, text: strin
   return source.includes(text) || destination.includes(text) || (endpoint?.includes(text) ?? false);
 }
 
-function routeState({ index, node }: ProxyContext, destination: SocketWords): RouteState {
+function routeState({ index, node, now }: ProxyContext, destination: SocketWords): RouteState {
+  const { w0, w1, w2 } = destination;
+  const nowMs = now();
   const decision = decide(index, destination);
   if (decision.to === "unknown") return { to: "unknown", name: undefined, transport: "plain", endpoints: [] };
   if (decision.to === "workload") {
     const { workload } = decision;
     return { to: "workload", name: labelOf(workload), transport: transportTo(workload, node), endpoints: [] };
   }
-  const { name, endpoints } = decision.service;
+  const { service } = decision;
   return {
     to: "service",
-    name,
+    name: service.name,
     transport: undefined,
-    endpoints: endpoints.map((each) => ({
-      name: each.label,
-      address: formatSocketAddress(each.address, each.port),
-      node: each.workload.node,
-      transport: transportTo(each.workload, node),
-      isEligible: true,
-      why: "listed in mesh.yaml",
-      openConnections: each.openConnections,
-    })),
+    endpoints: index.candidatesOf(service, familyOf(w0, w1, w2)).map((it) => endpointState(service, it, node, nowMs)),
   };
+}
+
+function endpointState(service: ServiceTarget, candidate: Candidate, node: string, nowMs: number): EndpointState {
+  const { workload, address, port, endpoint, because } = candidate;
+  return {
+    name: labelOf(workload),
+    address: formatSocketAddress(address, port),
+    node: workload.node,
+    transport: transportTo(workload, node),
+    isEligible: endpoint !== undefined && (isAvailable(endpoint, nowMs) || areAllEjected(service, nowMs)),
+    why: endpoint === undefined ? because : healthOf(service, endpoint, nowMs),
+    openConnections: endpoint?.openConnections ?? 0,
+  };
+}
+
+function healthOf(service: ServiceTarget, endpoint: Endpoint, nowMs: number): string {
+  const tier = service.tiers.findIndex((it) => it.includes(endpoint));
+  const nearness = tier === 0 ? "ready" : "ready, when those that are nearer are crowded or ejected";
+  if (endpoint.ejectedUntilMs === 0) return nearness;
+  if (isAvailable(endpoint, nowMs)) return "to be probed: connecting failed before";
+  const leftMs = Math.max(endpoint.ejectedUntilMs - nowMs, 0);
+  const ejected = endpoint.isProbed ? "being probed" : `ejected for ${Math.ceil(leftMs / 1000)} s: connecting failed`;
+  return areAllEjected(service, nowMs) ? `${ejected}, but so it did to all: tried nevertheless` : ejected;
+}
+
+function areAllEjected({ endpoints }: ServiceTarget, nowMs: number): boolean {
+  return !endpoints.some((it) => isAvailable(it, nowMs));
 }

@@ -77,7 +77,6 @@ export class PodSources {
 
 export class ApplicationRoute implements Route {
   readonly service = undefined;
-  readonly endpoint = undefined;
   readonly transport = "local";
   readonly label: string;
   readonly destination: SocketWords;

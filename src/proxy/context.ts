@@ -24,7 +24,7 @@ export interface OpenStream {
 export interface ProxyContext {
   readonly reactor: Reactor;
   readonly counters: WorkerCounters;
-  readonly connectTimeoutMs: number;
+  connectTimeoutMs: number;
   readonly detection: Detection;
   readonly sourcePorts: SourcePorts;
   /** Numbers in [0, 1). */
@@ -38,8 +38,9 @@ export interface ProxyContext {
   readonly bypassMap: Fd;
   /** The network between these two rewrites sources. */
   readonly onSourceRewritten: (pair: PodPair) => void;
-  /** The newest snapshot's. */
-  index: MeshIndex;
+  /** Takes a line about anything else. */
+  readonly logLine: (line: string) => void;
+  readonly index: MeshIndex;
   keptSources: KeptSources;
   /** The node that this process serves. */
   node: string;

@@ -3,13 +3,12 @@
 //   captured connection -> original destination -> service | workload | unknown -> balance -> same node or plain -> stream
 
 import { familyOf } from "../mesh/address.ts";
-import { pickP2c } from "../mesh/balance.ts";
 import { labelOf } from "../mesh/snapshot.ts";
 import type { Accepted, Acceptor, Connection, ConnectionHandler } from "../runtime/reactor.ts";
-import { socketWordsOf } from "./address-text.ts";
 import type { ProxyContext } from "./context.ts";
 import { decide, transportTo } from "./decide.ts";
 import type { ProxiedPod } from "./proxied-pod.ts";
+import { ServiceRoute } from "./service-route.ts";
 import { Stream } from "./stream.ts";
 
 export class Outbound implements Acceptor {
@@ -29,25 +28,9 @@ export class Outbound implements Acceptor {
     const decision = decide(context.index, original);
     if (decision.to === "service") {
       const { service } = decision;
-      // Fewest open connections of two: opaque streams last, so what is open is what weighs.
-      const endpoint = pickP2c(service.endpoints, context.random);
-      if (endpoint === undefined) {
-        stream.refuseService(service.name);
-        return connection.handler;
-      }
-      const transport = transportTo(endpoint.workload, context.node);
-      stream.connect({
-        service: service.name,
-        endpoint,
-        label: endpoint.label,
-        destination: socketWordsOf(endpoint.address, endpoint.port),
-        // From the client's namespace straight to the endpoint: one hop, and the server sees the pod's own address.
-        netns: this.#pod.netns,
-        transport,
-        pair:
-          transport === "local" ? context.sameNode.pair(this.#pod, endpoint.label, endpoint.address.family) : undefined,
-        protocol: service.protocol,
-      });
+      const route = ServiceRoute.from(context, this.#pod, accepted.peer, original, service);
+      if (route === undefined) stream.refuseService(service.name);
+      else stream.connect(route);
       return connection.handler;
     }
 
@@ -57,7 +40,6 @@ export class Outbound implements Acceptor {
     const transport = transportTo(workload, context.node);
     stream.connect({
       service: undefined,
-      endpoint: undefined,
       label,
       destination: original,
       netns: this.#pod.netns,

@@ -11,4 +11,6 @@ export interface ProxiedPod {
   readonly netns: Fd;
   /** Whether connections can be made there under clients' addresses. */
   readonly keepsSources: boolean;
+  /** Set by the worker: no new socket may be made in `netns`. */
+  isWithdrawn?: boolean;
 }

@@ -9,7 +9,6 @@
 // Downstream is not read before upstream is connected, so a pod that dials into a void holds no blocks.
 // FIN stays FIN: half-closed streams go on for as long as the applications want.
 
-import type { Endpoint } from "../mesh/mesh-index.ts";
 import type { Protocol } from "../mesh/protocol.ts";
 import { type Passage, passage, sourceMark } from "../runtime/layout.ts";
 import type { Fd } from "../runtime/native.ts";
@@ -31,8 +30,6 @@ const resetLingerMs = 1_000;
 /** Where a stream goes, as the pipelines decide. */
 export interface Route {
   readonly service: string | undefined;
-  /** The endpoint to count for balancing; undefined when the destination was dialled itself. */
-  readonly endpoint: Endpoint | undefined;
   /** For the log: `namespace/name` of the workload, if it is known. */
   readonly label: string | undefined;
   readonly destination: SocketWords;
@@ -47,6 +44,8 @@ export interface Route {
   /** Default: the connect time-out. */
   readonly timeoutMs?: number;
   readonly seenAs?: SeenAs;
+  /** For the log: what was tried before in vain; empty: nothing. */
+  readonly failures?: string;
   /** Connecting failed: the way to try instead, if there is one. */
   orElse?(errno: number): Route | undefined;
   onConnected?(): void;
@@ -181,10 +180,10 @@ export class Stream implements ObservedStream {
   connect(route: Route): void {
     this.route = route;
     this.#service = route.service;
-    if (this.#open(route) && route.endpoint !== undefined) route.endpoint.openConnections++;
+    this.#open(route);
   }
 
-  #open({ destination, netns, source, pair, timeoutMs = this.#context.connectTimeoutMs }: Route): boolean {
+  #open({ destination, netns, source, pair, timeoutMs = this.#context.connectTimeoutMs }: Route): void {
     const isTransparent = source !== undefined;
     const connection = this.#context.reactor.connect(
       {
@@ -200,7 +199,6 @@ export class Stream implements ObservedStream {
     );
     if (connection === undefined) this.refuse("limit");
     else this.#upstream.connection = connection;
-    return connection !== undefined;
   }
 
   /**
@@ -283,9 +281,6 @@ export class Stream implements ObservedStream {
 
   #finish(): void {
     const context = this.#context;
-    if (this.route?.endpoint !== undefined && this.#upstream.connection !== undefined) {
-      this.route.endpoint.openConnections--;
-    }
     this.observation?.onClosed();
     if (this.#protocolBy === undefined) this.onProtocol("unknown", "ended", undefined);
     this.route?.onEnd?.();
@@ -326,6 +321,7 @@ export class Stream implements ObservedStream {
       seenAs: this.wasConnected ? route?.seenAs : undefined,
       bytesSent: this.#downstream.bytes,
       bytesReceived: this.#upstream.bytes,
+      tried: route?.failures,
       durationMs: this.#context.now() - this.startedMs,
       result: this.result,
       error:

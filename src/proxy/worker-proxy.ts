@@ -1,10 +1,10 @@
 // A worker's proxy: listeners of pods on one side, the snapshot's index on the other, streams in between.
-// A new snapshot counts for new connections; what is open goes on as it was decided.
+// A change of the mesh counts for new connections; what is open goes on as it was decided.
 
 import type { Cidr, IpAddress } from "../mesh/address.ts";
 import { KeptSources } from "../mesh/kept-sources.ts";
+import type { MeshDelta } from "../mesh/mesh-delta.ts";
 import { MeshIndex } from "../mesh/mesh-index.ts";
-import type { MeshSnapshot } from "../mesh/snapshot.ts";
 import type { Fd } from "../runtime/native.ts";
 import type { Reactor } from "../runtime/reactor.ts";
 import type { Direction, WorkerCounters } from "../telemetry/counters.ts";
@@ -28,9 +28,10 @@ export interface WorkerProxyOptions {
   readonly sourcePorts: SharedArrayBuffer;
   readonly random: () => number;
   readonly now: () => number;
-  readonly logConnection: ((line: string) => void) | undefined;
   readonly bypassMap: Fd;
   readonly onSourceRewritten: (pair: PodPair) => void;
+  readonly logConnection: ((line: string) => void) | undefined;
+  readonly logLine: (line: string) => void;
 }
 
 /** A listening socket in a pod; shared by all workers, owned by the main thread. */
@@ -47,7 +48,6 @@ interface PodEntry {
   readonly sources: PodSources;
 }
 
-const emptySnapshot: MeshSnapshot = { version: 0, node: "", workloads: [], services: [] };
 /** What an unlisten has accepted is handled in the turn after it; a timer of the reactor fires later than that. */
 const oneTurnMs = 1;
 
@@ -65,7 +65,7 @@ export class WorkerProxy {
       }),
       sourcePorts: new SourcePorts(options.sourcePorts, options.random),
       sameNode: new SameNode(),
-      index: new MeshIndex(emptySnapshot),
+      index: new MeshIndex(),
       keptSources: new KeptSources([], []),
       node: "",
       streams: new Set(),
@@ -74,9 +74,14 @@ export class WorkerProxy {
     this.#pods = new Map();
   }
 
-  setSnapshot(snapshot: MeshSnapshot): void {
-    this.#context.index = new MeshIndex(snapshot, this.#context.index);
-    this.#context.node = snapshot.node;
+  applyDelta(delta: MeshDelta): void {
+    this.#context.index.apply(delta);
+    this.#context.node = delta.node;
+  }
+
+  /** For new connections. */
+  set connectTimeoutMs(milliseconds: number) {
+    this.#context.connectTimeoutMs = milliseconds;
   }
 
   /** For new connections, as with snapshots. */
@@ -116,7 +121,10 @@ export class WorkerProxy {
     for (const listener of entry?.listeners ?? []) reactor.unlisten(listener.id);
     reactor.setTimer(oneTurnMs, () => {
       if (resetsStreams) this.#abort((stream) => stream.pod.id === podId);
-      if (entry !== undefined) reactor.forgetNetns(entry.pod.netns);
+      if (entry !== undefined) {
+        entry.pod.isWithdrawn = true;
+        reactor.forgetNetns(entry.pod.netns);
+      }
       onRemoved();
       if (entry === undefined) onIdle(false);
       else entry.sources.remove(onIdle);

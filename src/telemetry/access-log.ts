@@ -29,6 +29,8 @@ export interface ConnectionRecord {
   readonly bytesReceived: number;
   readonly durationMs: number;
   readonly result: Result;
+  /** Endpoints that were tried before in vain, each with its result; empty: none. */
+  readonly tried?: string | undefined;
   /** What went wrong, in words or as a code of errors.ts. */
   readonly error?: string | undefined;
 }
@@ -45,8 +47,14 @@ export function formatConnectionLine(record: ConnectionRecord, nowMs = Date.now(
   if (seenAs !== undefined) line += `,"seenAs":"${seenAs}"`;
   line += `,"bytesSent":${record.bytesSent},"bytesReceived":${record.bytesReceived}`;
   line += `,"durationMs":${record.durationMs},"result":"${result}"`;
+  if (record.tried) line += `,"tried":${JSON.stringify(record.tried)}`;
   if (error !== undefined) line += `,"error":${JSON.stringify(error)}`;
   return `${line}}`;
+}
+
+/** A line about something else than one connection. `fields`: JSON that begins with a comma, or nothing. */
+export function formatEventLine(level: "info" | "warn", message: string, fields: string, nowMs = Date.now()): string {
+  return `{"level":"${level}","time":"${isoTime(nowMs)}","msg":"${message}"${fields}}`;
 }
 
 /** The last second that was formatted, up to its dot. */

@@ -3,8 +3,8 @@
 // main thread sums the rows at scrape time. Doubles count bytes exactly up to 2^53, and an aligned 8-byte store is never torn
 // on the machines Culvert runs on (x86-64, arm64).
 //
-//   row   | opened ×2 | closed ×2×results | bytes ×2×2 | protocols ×2×decisions | seen as ×3 | padding to 128 bytes, so
-//         that workers share no cache line
+//   row   | opened ×2 | closed ×2×results | bytes ×2×2 | protocols ×2×decisions | seen as ×3 | endpoint events |
+//         padding to 128 bytes, so that workers share no cache line
 
 export const directions = ["outbound", "inbound"] as const;
 export type Direction = (typeof directions)[number];
@@ -53,12 +53,26 @@ export const seenAs = [
 ] as const;
 export type SeenAs = (typeof seenAs)[number];
 
+/** What happened to endpoints of services. */
+export const endpointEvents = [
+  "retried", // a connection was tried on another, because connecting failed
+  "ejected", // connecting failed: no new connections for a while
+  "probed", // after that while, one connection was sent there
+  "recovered", // which connected
+] as const;
+export type EndpointEvent = (typeof endpointEvents)[number];
+
 const openedAt = 0;
 const closedAt = openedAt + directions.length;
 const bytesAt = closedAt + directions.length * results.length;
 const protocolsAt = bytesAt + directions.length * flows.length;
 const seenAsAt = protocolsAt + directions.length * protocolDecisions.length;
-const rowDoubles = Math.ceil((seenAsAt + seenAs.length) / 16) * 16;
+const endpointEventsAt = seenAsAt + seenAs.length;
+const rowDoubles = Math.ceil((endpointEventsAt + endpointEvents.length) / 16) * 16;
+const endpointEventIndex = Object.fromEntries(endpointEvents.map((event, i) => [event, i])) as Record<
+  EndpointEvent,
+  number
+>;
 const resultIndex = Object.fromEntries(results.map((result, i) => [result, i])) as Record<Result, number>;
 
 /** By `by`, then by protocol: where it stands in protocolDecisions. */
@@ -101,9 +115,14 @@ export class WorkerCounters {
   seenAs(how: SeenAs): void {
     this.#row[seenAsAt + (how === "client" ? 0 : how === "pod" ? 1 : 2)]! += 1;
   }
+
+  endpoint(event: EndpointEvent): void {
+    this.#row[endpointEventsAt + endpointEventIndex[event]]! += 1;
+  }
 }
 
 export interface CounterTotals {
+  readonly endpoints: Readonly<Record<EndpointEvent, number>>;
   readonly opened: Readonly<Record<Direction, number>>;
   readonly closed: Readonly<Record<Direction, Readonly<Record<Result, number>>>>;
   /** Connections that were opened and are not closed; never negative. */
@@ -142,7 +161,11 @@ export function sumCounters(counters: SharedArrayBuffer, workers: number): Count
     return [...sum.subarray(from, from + protocolDecisions.length)];
   });
   const seen = Object.fromEntries(seenAs.map((how, i) => [how, sum[seenAsAt + i]!])) as Record<SeenAs, number>;
-  return { opened, closed, open, bytes, protocols, seenAs: seen };
+  const endpoints = Object.fromEntries(endpointEvents.map((event, i) => [event, sum[endpointEventsAt + i]!])) as Record<
+    EndpointEvent,
+    number
+  >;
+  return { opened, closed, open, bytes, protocols, seenAs: seen, endpoints };
 }
 
 function rowOf(counters: SharedArrayBuffer, worker: number): Float64Array {

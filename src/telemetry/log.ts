@@ -4,10 +4,9 @@
 
 import { destination, type Logger, levels, pino, stdTimeFunctions } from "pino";
 import { EventRing } from "./event-ring.ts";
+import type { LogLevel } from "./log-level.ts";
 
 export type { Logger } from "pino";
-export const logLevels = ["debug", "info", "warn", "error"] as const;
-export type LogLevel = (typeof logLevels)[number];
 
 /** Where lines go. `flushSync` before the process ends by anything but process.exit or an empty loop. */
 export interface LogOutput {

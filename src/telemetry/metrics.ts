@@ -2,9 +2,11 @@
 // costs nothing between scrapes.
 
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import type { ConfigState } from "./config-state.ts";
 import {
   type CounterTotals,
   directions,
+  endpointEvents,
   flows,
   protocolDecisions,
   results,
@@ -22,6 +24,7 @@ export interface MetricSources {
   /** Reason name → how often capture decided so. */
   readonly captureReasons: () => Readonly<Record<string, number>>;
   readonly meshVersion: () => number;
+  readonly configState: () => ConfigState;
   readonly podsEnrolled: () => number;
   /** Pairs of pods of this node between which the network rewrites sources. */
   readonly rewrittenPairs: (family: 4 | 6) => number;
@@ -99,12 +102,47 @@ export function buildRegistry(sources: MetricSources): Registry {
     ["seen_as"],
     traffic(({ seenAs }) => seenAsWords.map((how): Row => [{ seen_as: how }, seenAs[how]])),
   );
+  addMetric(
+    registry,
+    "counter",
+    "culvert_endpoint_events_total",
+    "Connections tried on another endpoint (retried), endpoints ejected because connecting failed, probed and recovered",
+    ["event"],
+    traffic(({ endpoints }) => endpointEvents.map((event) => [{ event }, endpoints[event]])),
+  );
   addMetric(registry, "counter", "culvert_capture_total", "Decisions of the BPF programs, by reason", ["reason"], () =>
     Object.entries(sources.captureReasons()).map(([reason, count]) => [{ reason }, count]),
   );
   addMetric(registry, "gauge", "culvert_mesh_version", "Version of the mesh snapshot in force", [], () => [
     [{}, sources.meshVersion()],
   ]);
+  addMetric(
+    registry,
+    "counter",
+    "culvert_config_reloads_total",
+    "Changed configurations by what became of them",
+    ["outcome"],
+    () => [
+      [{ outcome: "applied" }, sources.configState().applied],
+      [{ outcome: "refused" }, sources.configState().refused],
+    ],
+  );
+  addMetric(
+    registry,
+    "gauge",
+    "culvert_config_stale",
+    "1 while the configuration file is one that could not be taken over; /ready and the log say why",
+    [],
+    () => [[{}, sources.configState().staleSinceMs === undefined ? 0 : 1]],
+  );
+  addMetric(
+    registry,
+    "gauge",
+    "culvert_config_applied_timestamp_seconds",
+    "When the configuration in force was put in force",
+    [],
+    () => [[{}, sources.configState().appliedAtMs / 1000]],
+  );
   addMetric(registry, "gauge", "culvert_pods_enrolled", "Pods whose traffic is captured", [], () => [
     [{}, sources.podsEnrolled()],
   ]);

@@ -88,7 +88,8 @@ export interface ServiceReport {
   readonly addresses: readonly string[];
   readonly ports: readonly {
     readonly port: number;
-    readonly targetPort: number;
+    /** Or the name that the workloads have for it. */
+    readonly targetPort: number | string;
     readonly endpoints: readonly EndpointState[];
   }[];
 }

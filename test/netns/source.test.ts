@@ -1,4 +1,4 @@
-// Whose address an application sees, and that no client meets a port which the proxy chose.
+// Whose address an application sees.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -7,8 +7,8 @@ import { echo, nginx } from "./harness/applications.ts";
 import { churn } from "./harness/churn.ts";
 import type { Culvert } from "./harness/culvert.ts";
 import type { Host } from "./harness/host.ts";
+import { patienceMs } from "./harness/journal.ts";
 import { Mesh } from "./harness/mesh.ts";
-import type { Pod } from "./harness/pod.ts";
 
 const podCidrs = ["10.244.0.0/16", "fd00:244::/32"];
 const port = 7000;
@@ -17,11 +17,6 @@ const families = [
   { family: "IPv4", of: (host: Host) => host.ipv4, url: (host: Host) => `http://${host.ipv4}/` },
   { family: "IPv6", of: (host: Host) => host.ipv6, url: (host: Host) => `http://[${host.ipv6}]/` },
 ] as const;
-
-/** SYNs that arrived for a connection which had not ended: what a meeting of ports is to the kernel. */
-function meetings(pod: Pod): number {
-  return pod.namespace.counter("TcpExt", "TCPSYNChallenge");
-}
 
 /** Asks nginx whom it sees. */
 async function seenBy(client: Host, url: string): Promise<{ address: string; port: number }> {
@@ -50,7 +45,7 @@ for (const { family, of, url } of families) {
     assert.equal((await culvert.metrics()).sum("culvert_inbound_sources_total", { seen_as: "client" }), clients.length);
   });
 
-  test(`clients outside of the mesh, of the node, and of what mesh.yaml says is a node see the pod's own address kept, over ${family}`, async () => {
+  test(`clients outside of the mesh, of the node, and of what mesh.yaml says is a node are seen under the pod's own address, over ${family}`, async () => {
     await using mesh = await Mesh.start();
     const node = mesh.node("a");
     const server = node.pod("server").serve(nginx());
@@ -70,91 +65,6 @@ for (const { family, of, url } of families) {
       assert.equal(seenAs, "pod");
     }
   });
-
-  test(`node-sourced and outside clients that use every port of the proxy's range never hang, over ${family}`, async () => {
-    await using mesh = await Mesh.start();
-    const node = mesh.node("a");
-    const server = node.pod("server").serve(echo(port));
-    const clients = [node.outside("laptop"), node.process("agent")];
-    await node.culvert({ podCidrs });
-
-    const before = meetings(server);
-    for (const client of clients) {
-      // Open all the while: each a port of the proxy's, were they kept.
-      const held = await hold(client, of(server), 20);
-      const options = { connections: 4000, firstSourcePort: firstSourcePort };
-      const { succeeded, failed } = await churn(client, of(server), port, options);
-      assert.deepEqual([succeeded, failed], [4000, {}], client.name);
-      for (const socket of held) await socket.close();
-    }
-    assert.equal(meetings(server), before);
-  });
-}
-
-async function hold(client: Host, address: string, count: number) {
-  return Promise.all(
-    Array.from({ length: count }, async () => {
-      const socket = await (await client.socket()).connect(address, port);
-      await socket.send("x");
-      assert.equal(await socket.receive(1), "x");
-      return socket;
-    }),
-  );
-}
-
-test("100,000 connections of ordinary clients never meet a port of ours", async (t) => {
-  await using mesh = await Mesh.start();
-  const node = mesh.node("a");
-  const server = node.pod("server").serve(echo(port));
-  const clients = Array.from({ length: 8 }, (_, i) =>
-    i % 2 === 0 ? node.pod(`plain-${i}`, { enrolled: false }) : node.elsewhere(`remote-${i}`),
-  );
-  const culvert = await node.culvert({ podCidrs, workers: 3 });
-  const before = meetings(server);
-  // Connections that stay: their ports are taken all the while.
-  const held = (await Promise.all(clients.map((client) => hold(client, server.ipv4, 4)))).flat();
-  // Beyond 14,000 of one client to one address within a minute the search for a free port makes connecting slow.
-  const runs = clients.flatMap((client) =>
-    families.map(({ of }) => churn(client, of(server), port, { connections: 6250, concurrency: 8 })),
-  );
-  const results = await Promise.all(runs);
-  t.diagnostic(JSON.stringify(results.map(({ seconds }) => seconds)));
-  for (const { succeeded, failed } of results) assert.deepEqual([succeeded, failed], [6250, {}]);
-  assert.equal(meetings(server), before);
-  const metrics = await culvert.metrics();
-  const seenAs = (how: string) => metrics.sum("culvert_inbound_sources_total", { seen_as: how });
-  assert.deepEqual([seenAs("client"), seenAs("pod"), seenAs("pod_after_retry")], [100_032, 0, 0]);
-  for (const socket of held) await socket.close();
-});
-
-for (const { family, of } of families) {
-  test(`the residue: a remote client that itself binds the very port of a stream waits until that ends, over ${family}`, async () => {
-    await using mesh = await Mesh.start();
-    const node = mesh.node("a");
-    const server = node.pod("server");
-    const client = node.elsewhere("remote");
-    const listener = await server.listen(port);
-    await node.culvert({ podCidrs });
-
-    const first = await (await client.socket()).connect(of(server), port);
-    await listener.accept();
-    const ours = Number((await listener.names()).peer.split(":").at(-1));
-    const before = meetings(server);
-    const second = client
-      .socket()
-      .then((socket) => socket.connect(of(server), port, { from: of(client), fromPort: ours }));
-    let isConnected = false;
-    second.then(() => {
-      isConnected = true;
-    });
-    while (meetings(server) === before) await new Promise((resolve) => setTimeout(resolve, 10)); // No event tells.
-    assert.equal(isConnected, false);
-    await first.close();
-    await listener.close();
-    await second; // By its next SYN.
-    await listener.accept();
-    assert.ok((await listener.names()).peer.includes(of(client)));
-  });
 }
 
 test("an application whose listener has a mark of its own is reached under the pod's address, by a retry, which is counted and then learned", async () => {
@@ -162,7 +72,7 @@ test("an application whose listener has a mark of its own is reached under the p
   const node = mesh.node("a");
   const server = node.pod("server").serve(echo(port, 77));
   const client = node.elsewhere("remote");
-  const culvert = await node.culvert({ podCidrs, workers: 1, connectTimeoutSeconds: 3 });
+  const culvert = await node.culvert({ podCidrs, workers: 1, connectTimeoutSeconds: 4 });
 
   for (const { of } of families) {
     const { succeeded, failed } = await churn(client, of(server), port, { connections: 2, concurrency: 1 });
@@ -179,7 +89,7 @@ test("an application whose listener has a mark of its own is reached under the p
     ],
   );
   for (const { durationMs, seenAs } of connections) {
-    if (seenAs !== "pod") assert.ok(durationMs >= 1400 && durationMs < 3000, `${durationMs} ms`);
+    if (seenAs !== "pod") assert.ok(durationMs >= 1900 && durationMs < 4000, `${durationMs} ms`);
   }
   const metrics = await culvert.metrics();
   assert.equal(metrics.sum("culvert_inbound_sources_total", { seen_as: "pod_after_retry" }), 3);
@@ -208,10 +118,12 @@ test("an address that the node gets later counts as the node's too", async () =>
   const late = "10.244.1.250";
   await itself.namespace.configure([`address add ${late}/32 dev pods`]);
   const [head] = families;
-  for (;;) {
-    const [, peer] = (await itself.run("curl", "-sS", "--interface", late, head.url(server))).split(" ");
-    if (peer!.startsWith(`${server.ipv4}:`)) break; // It looks once a second.
+  let peer = "";
+  // It looks once a second.
+  for (const end = performance.now() + patienceMs; performance.now() < end && !peer.startsWith(`${server.ipv4}:`); ) {
+    peer = (await itself.run("curl", "-sS", "--interface", late, head.url(server))).split(" ")[1]!;
   }
+  assert.ok(peer.startsWith(`${server.ipv4}:`), peer);
   const last = (await culvert.connections(1)).at(-1)!;
   assert.ok(last.source.startsWith(late));
 });

@@ -10,10 +10,7 @@ export function configReport(view: NodeView): unknown {
     version,
     node: view.config(),
     workloads,
-    services: services.map(({ endpoints, ...rest }) => ({
-      ...rest,
-      endpoints: endpoints.map((index) => `${workloads[index]!.namespace}/${workloads[index]!.name}`),
-    })),
+    services,
     pods: view.localPods(),
   };
   return withTexts(report);

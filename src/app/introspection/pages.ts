@@ -5,7 +5,7 @@ import { resolveLabel } from "../../discovery/mesh-references.ts";
 import { formatAddress } from "../../mesh/address.ts";
 import { labelOf } from "../../mesh/snapshot.ts";
 import { directions, sumCounters } from "../../telemetry/counters.ts";
-import { type LogLevel, logLevels } from "../../telemetry/log.ts";
+import { type LogLevel, logLevels } from "../../telemetry/log-level.ts";
 import type { ConnectionsReport, NamesReport, PodReport, StatusReport } from "../../telemetry/reports.ts";
 import { configReport } from "./config-report.ts";
 import { countDescriptors } from "./descriptors.ts";

@@ -2,7 +2,7 @@
 
 import { Argument, type Command } from "commander";
 import { readPage } from "../../admin/admin-client.ts";
-import { logLevels } from "../../telemetry/log.ts";
+import { logLevels } from "../../telemetry/log-level.ts";
 import type { LogLevelReport } from "../../telemetry/reports.ts";
 import { findSocket } from "../find-socket.ts";
 import { type NodeOptions, show, withNodeOptions } from "../output.ts";

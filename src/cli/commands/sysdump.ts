@@ -3,7 +3,6 @@
 
 import { writeFileSync } from "node:fs";
 import type { Command } from "commander";
-import { zipSync } from "fflate";
 import { askAdmin } from "../../admin/admin-client.ts";
 import { CulvertError } from "../../telemetry/errors.ts";
 import { namedSocket, onlySocket } from "../find-socket.ts";
@@ -44,6 +43,7 @@ Examples:
       const socket = namedSocket(options.socket) ?? onlySocket();
       const entries = new Map(await machineEntries(version, socket));
       for (const [name, page] of pages) entries.set(name, await pageText(socket, page));
+      const { zipSync } = await import("fflate");
       const bytes = Object.fromEntries(
         [...entries].map(([name, text]) => [`culvert-sysdump/${name}`, Buffer.from(text)]),
       );

@@ -6,9 +6,11 @@ import net from "node:net";
 import { Capture, type PodRequest, type PreparedPod } from "../../../src/kernel/capture.ts";
 import { enterProxyCgroup } from "../../../src/kernel/cgroup.ts";
 import { startHeartbeat } from "../../../src/kernel/heartbeat.ts";
+import { judgeInbound, judgeOutbound } from "../../../src/kernel/judge.ts";
 import { sizes } from "../../../src/kernel/layout.ts";
 import type { OptOut } from "../../../src/kernel/opt-out.ts";
 import { mapTypes } from "../../../src/kernel/probe-programs.ts";
+import type { Reason } from "../../../src/kernel/reasons.ts";
 import { addressFromBytes, formatAddress, parseAddress, parseCidr, writeAddress } from "../../../src/mesh/address.ts";
 import { sourceMark, statCount } from "../../../src/runtime/layout.ts";
 import { bpfObjectsPath, type Fd, type NetnsCookie, native } from "../../../src/runtime/native.ts";
@@ -219,7 +221,8 @@ const functions = {
     reactor.connect(
       { netns, source, isTransparent: true, mark: sourceMark, destination, timeoutMs: way.timeoutMs },
       {
-        onConnected() {},
+        // The first FIN is ours, and so is the TIME_WAIT.
+        onConnected: (connection) => connection.shutdown(),
         onData(connection, block, generation, offset, length) {
           const text = Buffer.from(reactor.slab.subarray(offset, offset + length)).toString();
           reactor.release(block, generation);
@@ -252,6 +255,19 @@ const functions = {
     }
     const map = mapOfShape(mapTypes.array, sizes.heartbeats);
     native.bpf("mapUpdate", { map, key: new Uint8Array(4), value });
+  },
+
+  /** What kernel/judge.ts foretells of a connect by the host, and of the connection's arrival from there. */
+  foretell(way: { netnsPath: string; source: string; destination: string; port: number }): {
+    outbound: Reason;
+    inbound: Reason | undefined;
+  } {
+    const { maps } = running();
+    const destination = parseAddress(way.destination)!;
+    return {
+      outbound: judgeOutbound(maps, running().cookieAt(way.netnsPath), destination, way.port),
+      inbound: judgeInbound(maps, parseAddress(way.source)!, destination, way.port),
+    };
   },
 
   reasonCounts(): Record<string, number> {

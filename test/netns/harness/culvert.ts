@@ -62,6 +62,8 @@ type Where = (event: ConnectionEvent) => boolean;
 
 export class Culvert {
   readonly log: Journal<LogEvent>;
+  /** Of the configuration in force, as far as `reloaded` knows. */
+  #version = 1;
   readonly #process: RunningProcess;
   readonly #socket: string;
   #endIsExpected = false;
@@ -83,6 +85,23 @@ export class Culvert {
 
   ready(): Promise<LogEvent> {
     return this.log.find("ready", (event) => event.msg === "ready");
+  }
+
+  /** Resolves when what `change` writes is in force, at once (SIGHUP) or, `notices`, because Culvert sees it by itself. */
+  async reloaded(change: () => void, options: { notices?: boolean } = {}): Promise<LogEvent> {
+    let found: LogEvent | undefined;
+    const isNew = (event: LogEvent | undefined) =>
+      event?.msg === "mesh reloaded" && Number(event.version) > this.#version;
+    // Of the newest line only: under load there are many.
+    const waiting = this.log.until("mesh reloaded", (events) => {
+      if (isNew(events.at(-1))) found ??= events.at(-1);
+      return found !== undefined;
+    });
+    change();
+    if (options.notices !== true) process.kill(this.pid, "SIGHUP");
+    await waiting;
+    this.#version = Number(found!.version);
+    return found!;
   }
 
   /** The connections that have ended, as soon as at least `count` of them match. */

@@ -1,6 +1,6 @@
 // The mesh.yaml of a node, written from what the test declared.
 
-import { writeFileSync } from "node:fs";
+import { renameSync, writeFileSync } from "node:fs";
 import { stringify } from "yaml";
 import type { CulvertOptions } from "./culvert.ts";
 import type { OptOut, Pod, PodOptions } from "./pod.ts";
@@ -12,17 +12,22 @@ export interface MeshFile {
   readonly socket: string;
   /** Where the node pins its BPF objects. */
   readonly pins: string;
+  /** Of all nodes. */
   readonly pods: readonly Pod[];
+  readonly zones?: ReadonlyMap<string, string>;
   readonly services: ReadonlyMap<string, Service>;
   readonly options: CulvertOptions;
 }
 
+/** Replaces it atomically. */
 export function writeMeshFile(path: string, mesh: MeshFile): void {
-  writeFileSync(path, stringify(document(mesh)));
+  writeFileSync(`${path}.new`, stringify(document(mesh)));
+  renameSync(`${path}.new`, path);
 }
 
-function document({ node, cgroups, socket, pins, pods, services, options }: MeshFile): object {
+function document({ node, cgroups, socket, pins, pods, zones, services, options }: MeshFile): object {
   return {
+    ...(zones && { nodes: [...zones].map(([name, zone]) => ({ name, zone })) }),
     node: {
       name: node,
       cgroups: { ...cgroups, ...(options.kubelet && { kubelet: options.kubelet.cgroup }) },
@@ -41,12 +46,13 @@ function document({ node, cgroups, socket, pins, pods, services, options }: Mesh
       ...(options.workloads ?? []),
       ...pods.map((pod) => ({
         name: pod.name,
-        node,
+        node: pod.node,
         addresses: [pod.addresses.ipv4, pod.addresses.ipv6, ...(pod.options.moreAddresses ?? [])].filter(
           (address) => address !== undefined,
         ),
-        ...presence(pod, options.without?.includes(pod.name)),
+        ...(pod.node === node && presence(pod, options.without?.includes(pod.name))),
         ...capture(pod.options),
+        ...pod.options.record,
       })),
     ],
     services: [...services.values()].map((service) => ({
@@ -56,6 +62,7 @@ function document({ node, cgroups, socket, pins, pods, services, options }: Mesh
         { port: service.port, targetPort: service.targetPort, ...(service.protocol && { protocol: service.protocol }) },
       ],
       endpoints: service.endpoints.map((pod) => pod.name),
+      ...service.record,
     })),
   };
 }

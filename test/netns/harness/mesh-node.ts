@@ -2,7 +2,7 @@
 // between them; and the Culvert process that runs on it.
 
 import { join } from "node:path";
-import { Culvert, type CulvertOptions } from "./culvert.ts";
+import { Culvert, type CulvertOptions, type LogEvent } from "./culvert.ts";
 import { type Addresses, Host, type Result, type Site } from "./host.ts";
 import { writeMeshFile } from "./mesh-file.ts";
 import { Namespace } from "./namespace.ts";
@@ -26,32 +26,48 @@ export interface CommandOptions {
   readonly through?: readonly string[];
 }
 
+export interface NodeOptions {
+  readonly zone?: string;
+}
+
+/** The mesh that a node is part of, as far as it must know it. */
+export interface Surroundings {
+  readonly directory: RunDirectory;
+  readonly site: Site;
+  readonly services: ReadonlyMap<string, Service>;
+  /** All nodes, this one among them. */
+  readonly nodes: ReadonlyMap<string, MeshNode>;
+}
+
 export class MeshNode {
   readonly name: string;
+  readonly zone: string | undefined;
+  /** In the network that joins the nodes. */
+  readonly addresses: Addresses;
   readonly #directory: RunDirectory;
   readonly #site: Site;
   readonly #services: ReadonlyMap<string, Service>;
+  readonly #nodes: ReadonlyMap<string, MeshNode>;
   readonly #pods: Network;
   readonly #elsewhere: Network;
   readonly #outside: Network;
   readonly #processes: Host[] = [];
+  readonly #hostNetwork: Host[] = [];
   readonly #started: Culvert[] = [];
   /** The node's ends of its hosts' links. */
   readonly #ports = new Map<Host, string>();
+  #options: CulvertOptions = {};
   #namespace: Namespace | undefined;
 
-  constructor(
-    name: string,
-    index: number,
-    directory: RunDirectory,
-    site: Site,
-    services: ReadonlyMap<string, Service>,
-  ) {
+  constructor(name: string, index: number, options: NodeOptions, surroundings: Surroundings) {
     this.name = name;
-    this.#directory = directory;
+    this.zone = options.zone;
+    this.#directory = surroundings.directory;
+    this.#site = surroundings.site;
+    this.#services = surroundings.services;
+    this.#nodes = surroundings.nodes;
     const subnet = index + 1;
-    this.#site = site;
-    this.#services = services;
+    this.addresses = { ipv4: `198.51.100.${subnet}`, ipv6: `2001:db8:ffff::${subnet}` };
     this.#pods = { bridge: "pods", ipv4Prefix: `10.244.${subnet}.`, ipv6Prefix: `fd00:244:${subnet}::`, hosts: [] };
     this.#elsewhere = {
       bridge: "elsewhere",
@@ -62,14 +78,13 @@ export class MeshNode {
     this.#outside = { bridge: "outside", ipv4Prefix: `192.0.2.`, ipv6Prefix: `2001:db8:${subnet}::`, hosts: [] };
   }
 
-  /** The pod of that name: declared by the first call. */
+  /** The pod of that name: declared by the first call. A Culvert that runs learns of it by `reload`. */
   pod(name: string, options: PodOptions = {}): Pod {
     const declared = this.pods.find((pod) => pod.name === name);
     if (declared !== undefined) return declared;
-    if (this.#started.length > 0) throw new Error(`declare pod ${name} before culvert starts: it reads mesh.yaml once`);
     const addresses = nextAddresses(this.#pods, options.families ?? [4, 6]);
     const cgroup = this.#directory.makeCgroup(this.name, "pods", name);
-    const pod = new Pod(name, addresses, cgroup, this.#site, options);
+    const pod = new Pod(name, this.name, addresses, cgroup, this.#site, options);
     this.#pods.hosts.push(pod);
     return pod;
   }
@@ -108,6 +123,15 @@ export class MeshNode {
 
   get #networks(): readonly Network[] {
     return [this.#pods, this.#elsewhere, this.#outside];
+  }
+
+  /** A pod in the node's own network namespace (hostNetwork): its address is the node's on the pods' bridge. */
+  hostNetwork(name: string): Host {
+    const { ipv4Prefix, ipv6Prefix } = this.#pods;
+    const cgroup = this.#directory.makeCgroup(this.name, "pods", name);
+    const host = new Host(name, { ipv4: `${ipv4Prefix}1`, ipv6: `${ipv6Prefix}1` }, cgroup, this.#site);
+    this.#hostNetwork.push(host);
+    return host;
   }
 
   get pods(): readonly Pod[] {
@@ -150,6 +174,7 @@ export class MeshNode {
   /** As `culvert`, but returns when the process is started. `meshFile`: one of the test's own instead of the mesh's. */
   async startCulvert(options: CulvertOptions & { meshFile?: string } = {}): Promise<Culvert> {
     await this.#site.up();
+    this.#options = options;
     const meshFile = options.meshFile ?? this.writeMesh(options);
     // Started in a cgroup of the mesh, so that the reaper finds it; it enters its own by itself.
     const place = { cgroup: this.#directory.makeCgroup(this.name, "culvert"), netns: this.#namespace!.path };
@@ -158,14 +183,24 @@ export class MeshNode {
     return culvert;
   }
 
+  /** Tells the Culvert that runs what is declared now, and `options` in place of those before; waits until it is in force. */
+  async reload(options: CulvertOptions = {}): Promise<LogEvent> {
+    await this.#site.up();
+    this.#options = { ...this.#options, ...options };
+    return this.#started.at(-1)!.reloaded(() => void this.writeMesh(this.#options));
+  }
+
   /** Writes this node's mesh.yaml, without starting Culvert; its path. The mesh must be up. */
   writeMesh(options: CulvertOptions = {}): string {
+    const nodes = [...this.#nodes.values()];
+    const zones = new Map(nodes.flatMap(({ name, zone }) => (zone === undefined ? [] : [[name, zone] as const])));
     writeMeshFile(this.meshFile, {
       node: this.name,
       cgroups: { pods: this.podsCgroup, proxy: this.#directory.makeCgroup(this.name, "proxy") },
       socket: this.socket,
       pins: this.pins,
-      pods: this.pods,
+      pods: nodes.flatMap(({ pods }) => pods),
+      ...(zones.size > 0 && { zones }),
       services: this.#services,
       options,
     });
@@ -219,6 +254,7 @@ export class MeshNode {
       for (const host of this.#processes) host.build(this.#namespace);
     }
     const node = this.#namespace;
+    for (const host of this.#hostNetwork) host.build(node);
     const links: string[] = [];
     const unconfigured: [Host, Network][] = [];
     await Promise.all(
@@ -243,17 +279,38 @@ export class MeshNode {
     );
   }
 
+  /** For the mesh: joins the node to the network between nodes, and routes to the pods of the others. */
+  async join(underlay: Namespace): Promise<void> {
+    const { ipv4, ipv6 } = this.addresses;
+    const port = `to-${this.name}`;
+    await this.#namespace!.configure([
+      `link add uplink type veth peer name ${port} netns ${underlay.pid}`,
+      `address add ${ipv4}/24 dev uplink`,
+      `address add ${ipv6}/64 dev uplink nodad`,
+      "link set uplink up",
+      ...[...this.#nodes.values()]
+        .filter((node) => node !== this)
+        .flatMap((node) => [
+          `route add ${node.#pods.ipv4Prefix}0/24 via ${node.addresses.ipv4}`,
+          `route add ${node.#pods.ipv6Prefix}/64 via ${node.addresses.ipv6}`,
+        ]),
+    ]);
+    await underlay.configure([`link set ${port} master underlay`, `link set ${port} up`]);
+  }
+
   /** For the mesh: a service's address leads to one endpoint, as kube-proxy would have it. */
   async route(service: Service): Promise<void> {
     const [endpoint] = service.endpoints;
     if (endpoint === undefined) return; // It leads nowhere.
     const families = [4, 6] as const;
     const held = families.flatMap((family) => service.addressOf(family) ?? []);
-    await endpoint.namespace.configure(held.map((address) => `address replace ${address} dev lo`));
+    const isOwn = endpoint.node === this.name;
+    if (isOwn) await endpoint.namespace.configure(held.map((address) => `address replace ${address} dev lo`));
+    const next = isOwn ? endpoint.addresses : this.#nodes.get(endpoint.node)!.addresses;
     await this.#namespace!.configure(
       families.flatMap((family) => {
         const address = service.addressOf(family);
-        const via = family === 4 ? endpoint.addresses.ipv4 : endpoint.addresses.ipv6;
+        const via = family === 4 ? next.ipv4 : next.ipv6;
         return address === undefined || via === undefined ? [] : [`route replace ${address} via ${via}`];
       }),
     );
@@ -261,7 +318,7 @@ export class MeshNode {
 
   async startApplications(): Promise<void> {
     const networked = this.#networks.flatMap((network) => network.hosts);
-    const hosts = [...networked, ...this.#processes].filter((host) => host.isBuilt);
+    const hosts = [...networked, ...this.#processes, ...this.#hostNetwork].filter((host) => host.isBuilt);
     await Promise.all(hosts.map((host) => host.startApplications()));
   }
 }

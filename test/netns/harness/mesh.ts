@@ -10,7 +10,8 @@
 // Declarations are built by the first action that needs them. Nothing is left behind, even by kill -9 (reaper.sh).
 
 import type { Site } from "./host.ts";
-import { MeshNode } from "./mesh-node.ts";
+import { MeshNode, type NodeOptions } from "./mesh-node.ts";
+import { Namespace } from "./namespace.ts";
 import { RunDirectory } from "./run-directory.ts";
 import { Service, type ServiceOptions } from "./service.ts";
 
@@ -19,6 +20,8 @@ export class Mesh implements AsyncDisposable {
   readonly #nodes = new Map<string, MeshNode>();
   readonly #services = new Map<string, Service>();
   readonly #unrouted: Service[] = [];
+  /** What joins the nodes, when there are several. */
+  #underlay: Namespace | undefined;
   #building: Promise<void> = Promise.resolve();
 
   static async start(): Promise<Mesh> {
@@ -26,15 +29,17 @@ export class Mesh implements AsyncDisposable {
     return new Mesh();
   }
 
-  /** The node of that name: declared by the first call. */
-  node(name: string): MeshNode {
+  /** The node of that name: declared by the first call. Nodes reach each other. All are declared before `up`. */
+  node(name: string, options: NodeOptions = {}): MeshNode {
     const declared = this.#nodes.get(name);
     if (declared !== undefined) return declared;
+    if (this.#underlay !== undefined) throw new Error(`declare node ${name} before the mesh is up`);
     const site: Site = {
       up: () => this.up(),
       makeDirectory: (...names) => this.#directory.makeDirectory(...names),
     };
-    const node = new MeshNode(name, this.#nodes.size, this.#directory, site, this.#services);
+    const surroundings = { directory: this.#directory, site, services: this.#services, nodes: this.#nodes };
+    const node = new MeshNode(name, this.#nodes.size, options, surroundings);
     this.#nodes.set(name, node);
     return node;
   }
@@ -51,12 +56,22 @@ export class Mesh implements AsyncDisposable {
     this.#building = this.#building.then(async () => {
       const nodes = [...this.#nodes.values()];
       await Promise.all(nodes.map((node) => node.build()));
+      if (nodes.length > 1) await this.#join(nodes);
       for (const service of this.#unrouted.splice(0)) {
         await Promise.all(nodes.map((node) => node.route(service)));
       }
       await Promise.all(nodes.map((node) => node.startApplications()));
     });
     return this.#building;
+  }
+
+  async #join(nodes: readonly MeshNode[]): Promise<void> {
+    if (this.#underlay !== undefined) return;
+    const holders = this.#directory.makeCgroup("holders");
+    const underlay = await Namespace.create("underlay", holders, { forwards: false });
+    this.#underlay = underlay;
+    await underlay.configure(["link add underlay type bridge mcast_snooping 0", "link set underlay up"]);
+    for (const node of nodes) await node.join(underlay);
   }
 
   /** A directory of this mesh, removed with it. */

@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { RunningProcess } from "./running-process.ts";
 
 /** As /proc/net/tcp writes them (include/net/tcp_states.h). */
-export const tcpState = { lastAck: "09", listen: "0A" } as const;
+export const tcpState = { closeWait: "08", lastAck: "09", listen: "0A" } as const;
 
 // IPv6 addresses are usable at once (no duplicate address detection); packets may come back another way than they went
 // (a service's address is routed by the node, the answer comes straight from the endpoint).
@@ -73,9 +73,19 @@ export class Namespace {
     return new Set(this.#sockets().flatMap(({ port, state }) => (state === tcpState.listen ? [port] : [])));
   }
 
+  /** Of whatever port. */
+  countAll(state: (typeof tcpState)[keyof typeof tcpState]): number {
+    return this.#sockets().filter((socket) => socket.state === state).length;
+  }
+
   /** How many sockets of that local port are in that state. */
   count(port: number, state: (typeof tcpState)[keyof typeof tcpState]): number {
     return this.#sockets().filter((socket) => socket.port === port && socket.state === state).length;
+  }
+
+  /** The ports of those that sockets with that local port are connected to. */
+  peerPorts(port: number): Set<number> {
+    return new Set(this.#sockets().flatMap((socket) => (socket.port === port ? [socket.peerPort] : [])));
   }
 
   /** A counter of /proc/net/netstat, such as TcpExt TCPSYNChallenge. */
@@ -87,12 +97,13 @@ export class Namespace {
     return Number(values![at]);
   }
 
-  #sockets(): { port: number; state: string }[] {
+  #sockets(): { port: number; peerPort: number; state: string }[] {
     return ["tcp", "tcp6"].flatMap((table) => {
       const lines = readFileSync(`/proc/${this.#holder.pid}/net/${table}`, "utf8").trim().split("\n").slice(1);
       return lines.map((line) => {
-        const [, local, , state] = line.trim().split(/\s+/);
-        return { port: Number.parseInt(local!.split(":")[1]!, 16), state: state! };
+        const [, local, peer, state] = line.trim().split(/\s+/);
+        const [port, peerPort] = [local!, peer!].map((address) => Number.parseInt(address.split(":")[1]!, 16));
+        return { port: port!, peerPort: peerPort!, state: state! };
       });
     });
   }

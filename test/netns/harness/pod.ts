@@ -27,14 +27,20 @@ export interface PodOptions {
   readonly inboundOptOut?: readonly OptOut[];
   /** `whenProxyDown` of both directions. Default: pass. */
   readonly whenProxyDown?: "pass" | "deny";
+  /** Further keys of its record in mesh.yaml. */
+  readonly record?: Readonly<Record<string, unknown>>;
 }
 
 export class Pod extends Host {
-  readonly options: PodOptions;
+  /** The name of its node. */
+  readonly node: string;
+  /** Changes come into force with `MeshNode.reload`. */
+  options: PodOptions;
   readonly #latePath: string | undefined;
 
-  constructor(name: string, addresses: Addresses, cgroup: string, site: Site, options: PodOptions) {
+  constructor(name: string, node: string, addresses: Addresses, cgroup: string, site: Site, options: PodOptions) {
     super(name, addresses, cgroup, site);
+    this.node = node;
     this.options = options;
     this.isHeldBack = options.isLate ?? false;
     this.#latePath = options.isLate ? join(site.makeDirectory("netns"), name) : undefined;

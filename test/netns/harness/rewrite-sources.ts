@@ -1,5 +1,5 @@
 // A network between two pods of a node that rewrites the source of what one sends to the other, as some CNIs do
-// (tools/rewrite-source.bpf.c): it comes from the pods' network's 253rd address, and answers to that find their way back.
+// (programs/rewrite-source.bpf.c): it comes from the pods' network's 253rd address, and answers to that find their way back.
 
 import type { MeshNode } from "./mesh-node.ts";
 import type { Pod } from "./pod.ts";

@@ -12,6 +12,8 @@ export interface ServiceOptions {
   readonly endpoints: readonly Pod[];
   /** Default: the families that every endpoint has. */
   readonly families?: readonly (4 | 6)[];
+  /** Further keys of its record in mesh.yaml. */
+  readonly record?: Readonly<Record<string, unknown>>;
 }
 
 export class Service {
@@ -19,7 +21,9 @@ export class Service {
   readonly port: number;
   readonly targetPort: number;
   readonly protocol: string | undefined;
-  readonly endpoints: readonly Pod[];
+  /** Changes come into force with `MeshNode.reload`. */
+  endpoints: readonly Pod[];
+  record: Readonly<Record<string, unknown>>;
   readonly #ipv4: string | undefined;
   readonly #ipv6: string | undefined;
 
@@ -29,6 +33,7 @@ export class Service {
     this.targetPort = options.targetPort ?? options.port;
     this.protocol = options.protocol;
     this.endpoints = options.endpoints;
+    this.record = options.record ?? {};
     const { families = [4, 6] } = options;
     const all = (family: 4 | 6) =>
       families.includes(family) && options.endpoints.every(({ addresses: a }) => (family === 4 ? a.ipv4 : a.ipv6));

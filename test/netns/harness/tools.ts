@@ -1,4 +1,4 @@
-// The small C programs of test/netns/tools, compiled when first needed and kept under build/test.
+// The small C programs of test/netns/tools and the BPF programs of test/netns/programs, compiled when first needed and kept under build/test.
 
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -21,9 +21,9 @@ export function tool(name: string): Promise<string> {
   return path;
 }
 
-/** The path of the BPF object of `test/netns/tools/<name>.bpf.c`, compiled with these macros. */
+/** The path of the BPF object of `test/netns/programs/<name>.bpf.c`, compiled with these macros. */
 export async function bpfTool(name: string, macros: Readonly<Record<string, string>>): Promise<string> {
-  const source = join(projectRoot, "test/netns/tools", `${name}.bpf.c`);
+  const source = join(projectRoot, "test/netns/programs", `${name}.bpf.c`);
   const defined = Object.entries(macros).map(([macro, value]) => `-D${macro}=${value}`);
   const hash = createHash("sha256").update(readFileSync(source)).update(defined.join("\n"));
   const object = join(projectRoot, "build/test", `${name}-${hash.digest("hex").slice(0, 12)}.bpf.o`);

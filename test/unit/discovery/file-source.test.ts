@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
+import { ConfigError } from "../../../src/discovery/config-error.ts";
 import { loadMeshFile, parseMesh } from "../../../src/discovery/file-source.ts";
 import type { OptOut } from "../../../src/discovery/node-config.ts";
 import { formatAddress, formatCidr } from "../../../src/mesh/address.ts";
@@ -102,13 +103,21 @@ describe("mesh.yaml", () => {
     });
     const dotted = parseMesh(least.replace("name: a", "name: a.b"), "mesh.yaml");
     assert.equal(dotted.node.pins, "/sys/fs/bpf/culvert/a_b");
-    assert.deepEqual(snapshot, { version: 1, node: "a", workloads: [], services: [] });
+    assert.deepEqual(snapshot, {
+      version: 1,
+      trustDomain: "cluster.local",
+      node: "a",
+      zone: undefined,
+      workloads: [],
+      services: [],
+    });
     assert.deepEqual(pods, []);
   });
 
-  test("gives a snapshot in which services refer to workloads by index, whatever their namespaces", () => {
-    const { snapshot } = parseMesh(full, "mesh.yaml", 3);
-    assert.equal(snapshot.version, 3);
+  test("gives a snapshot in which services call workloads by label, whatever their namespaces", () => {
+    const { snapshot } = parseMesh(full, "mesh.yaml");
+    assert.equal(snapshot.version, 1);
+    assert.equal(parseMesh(full, "mesh.yaml", parseMesh(full, "mesh.yaml")).snapshot.version, 2);
     assert.deepEqual(
       snapshot.workloads.map((it) => `${it.namespace}/${it.name} ${it.node} ${it.addresses.map(formatAddress)}`),
       [
@@ -121,7 +130,7 @@ describe("mesh.yaml", () => {
     assert.deepEqual(
       snapshot.services.map((it) => [
         `${it.namespace}/${it.name}`,
-        it.ports,
+        it.ports.map(({ port, targetPort, protocol }) => ({ port, targetPort, protocol })),
         it.endpoints,
         it.addresses.map(formatAddress),
       ]),
@@ -132,7 +141,7 @@ describe("mesh.yaml", () => {
             { port: 80, targetPort: 8080, protocol: "http2" },
             { port: 443, targetPort: 443, protocol: undefined },
           ],
-          [0, 1, 3],
+          ["default/web-1", "other/web-2", "default/web-2"],
           ["10.96.0.10", "fd00:96::10"],
         ],
         ["other/none", [{ port: 1, targetPort: 1, protocol: undefined }], [], ["10.96.0.11"]],
@@ -143,10 +152,10 @@ describe("mesh.yaml", () => {
   test("gives as pods the workloads of this node that have a netns", () => {
     const { pods } = parseMesh(full, "mesh.yaml");
     assert.deepEqual(
-      pods.map((it) => [it.workload, it.name, it.netnsPath, it.addresses.map(formatAddress)]),
+      pods.map((it) => [it.name, it.netnsPath, it.addresses.map(formatAddress)]),
       [
-        [0, "default/web-1", "/run/netns/web-1", ["10.244.0.2", "fd00::2"]],
-        [3, "default/web-2", "/run/netns/web-2", ["10.244.0.3"]],
+        ["default/web-1", "/run/netns/web-1", ["10.244.0.2", "fd00::2"]],
+        ["default/web-2", "/run/netns/web-2", ["10.244.0.3"]],
       ],
     );
     assert.deepEqual(shown(pods[0]!.outboundOptOuts), [["10.9.0.0/16", "5432-5432", "8000-8100"], ["10.8.0.1/32"]]);
@@ -165,6 +174,111 @@ describe("mesh.yaml", () => {
       true,
       true,
     ]);
+  });
+
+  test("knows nodes and zones, ports by name, protocols, readiness, affinity and preference", () => {
+    const { snapshot, pods } = parseMesh(
+      `
+trustDomain: example.org
+node: { name: a, cgroups: { pods: /p } }
+nodes:
+  - { name: a, addresses: [192.0.2.1], zone: one }
+  - { name: b, zone: two }
+workloads:
+  - { name: near, node: a, addresses: [10.0.0.1], serviceAccount: web, ports: [{ name: http, port: 8080 }] }
+  - { name: moved, node: b, zone: three, addresses: [10.0.0.2] }
+  - name: watched
+    node: a
+    netns: /n
+    addresses: [10.0.0.3]
+    ready: false
+    capture: { outbound: { egress: observe } }
+services:
+  - name: s
+    addresses: [10.96.0.1]
+    ports: [{ port: 80, name: web, targetPort: http, protocol: http2 }]
+    endpoints: [near, { workload: moved, ready: false }]
+    prefer: node
+    sessionAffinity: clientAddress
+`,
+      "mesh.yaml",
+    );
+    assert.deepEqual([snapshot.trustDomain, snapshot.zone], ["example.org", "one"]);
+    assert.deepEqual(
+      snapshot.workloads.map((it) => [it.name, it.serviceAccount, it.zone, it.isReady, it.ports]),
+      [
+        ["near", "web", "one", true, [{ name: "http", port: 8080 }]],
+        ["moved", "default", "three", true, []],
+        ["watched", "default", "one", false, []],
+      ],
+    );
+    assert.deepEqual(snapshot.services, [
+      {
+        name: "s",
+        namespace: "default",
+        addresses: snapshot.services[0]!.addresses,
+        ports: [{ port: 80, name: "web", targetPort: "http", protocol: "http2" }],
+        endpoints: ["default/near", "default/moved"],
+        notReady: ["default/moved"],
+        preference: "node",
+        hasAffinity: true,
+      },
+    ]);
+    assert.deepEqual(
+      pods.map((it) => it.observesEgress),
+      [true],
+    );
+  });
+
+  test("lets a selector choose the workloads of its namespace that have all its labels", () => {
+    const { snapshot } = parseMesh(
+      `
+node: { name: a, cgroups: { pods: /p } }
+workloads:
+  - { name: both, node: a, addresses: [10.0.0.1], labels: { app: web, tier: "1" } }
+  - { name: one, node: a, addresses: [10.0.0.2], labels: { app: web } }
+  - { name: other, namespace: far, node: a, addresses: [10.0.0.3], labels: { app: web, tier: "1" } }
+  - { name: none, node: a, addresses: [10.0.0.4] }
+services:
+  - { name: all, addresses: [10.96.0.1], ports: [{ port: 1 }], selector: { app: web } }
+  - { name: some, addresses: [10.96.0.2], ports: [{ port: 1 }], selector: { app: web, tier: "1" } }
+  - { name: nothing, addresses: [10.96.0.3], ports: [{ port: 1 }], selector: { app: db } }
+`,
+      "mesh.yaml",
+    );
+    assert.deepEqual(
+      snapshot.services.map((it) => it.endpoints),
+      [["default/both", "default/one"], ["default/both"], []],
+    );
+  });
+
+  test("refuses to change what a running node cannot change, naming the key", () => {
+    const running = parseMesh(full, "mesh.yaml");
+    const reload = (from: string, to: string) => () => parseMesh(full.replace(from, to), "mesh.yaml", running);
+    for (const [from, to, place, message] of [
+      ["name: a", "name: b", "node.name", /cannot change while the node runs; put "a" back, or restart Culvert/],
+      ["x/pods", "y/pods", "node.cgroups", /cannot change while the node runs/],
+      ["workers: 2", "workers: 3", "node.workers", /put 2 back/],
+      ["workers: 2", "", "node.workers", /put 2 back/],
+      ["other.sock", "third.sock", "node.admin", /cannot change/],
+      ["x/a", "x/b", "node.pins", /cannot change/],
+    ] as const) {
+      assert.throws(reload(from, to), (error) => {
+        assert.ok(error instanceof ConfigError);
+        const [problem] = error.problems;
+        assert.equal(problem?.path, place);
+        assert.match(problem!.message, message);
+        return true;
+      });
+    }
+    for (const [from, to] of [
+      ["10.244.0.0/16", "10.245.0.0/16"],
+      ["drainTimeoutSeconds: 0", "drainTimeoutSeconds: 1"],
+      ["connectTimeoutSeconds: 1.5", "connectTimeoutSeconds: 2"],
+      ["level: debug", "level: warn"],
+    ] as const) {
+      reload(from, to)();
+    }
   });
 
   test("survives the way to a worker", () => {

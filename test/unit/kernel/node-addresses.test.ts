@@ -26,6 +26,24 @@ test("changes are told once, with all addresses; another order is no change", (t
   assert.deepEqual(texts(watched.current), ["10.0.0.1"]);
 });
 
+test("while the kernel cannot be asked (out of descriptors) what was known stays, and is asked again", (t) => {
+  t.mock.timers.enable({ apis: ["setInterval"] });
+  let read = () => addressesOf("192.0.2.1");
+  const told: string[][] = [];
+  using watched = NodeAddresses.watch(
+    (addresses) => told.push(texts(addresses)),
+    () => read(),
+  );
+  read = () => {
+    throw new Error("EMFILE");
+  };
+  t.mock.timers.tick(2000);
+  assert.deepEqual([texts(watched.current), told], [["192.0.2.1"], []]);
+  read = () => addressesOf("192.0.2.2");
+  t.mock.timers.tick(1000);
+  assert.deepEqual(told, [["192.0.2.2"]]);
+});
+
 test("loopback and link-local addresses of this machine are none of the node's", () => {
   using watched = NodeAddresses.watch(() => {});
   assert.deepEqual(

@@ -5,16 +5,25 @@ import { addressFromWords, formatSocketAddress } from "../../../src/mesh/address
 import { AddressTable } from "../../../src/mesh/address-table.ts";
 import { anyAddress, podAddress } from "./arbitraries.ts";
 
-test("an address table answers like a map from address and port, whatever was put in", () => {
+test("an address table answers like a map from address and port, whatever was put in and taken out", () => {
   const address = fc.oneof(podAddress, anyAddress);
-  const entry = fc.record({ address, port: fc.constantFrom(0, 1, 80, 65535), value: fc.object({ maxKeys: 1 }) });
+  const entry = fc.record({
+    address,
+    port: fc.constantFrom(0, 1, 80, 65535),
+    value: fc.object({ maxKeys: 1 }),
+    removes: fc.option(fc.nat(), { nil: undefined }),
+  });
   fc.assert(
     fc.property(fc.array(entry, { size: "large" }), fc.array(address), (entries, others) => {
       const table = new AddressTable<object>(2);
       const map = new Map<string, object>();
-      for (const { address, port, value } of entries) {
+      for (const { address, port, value, removes } of entries) {
         table.set(address, port, value);
         map.set(formatSocketAddress(address, port), value);
+        const removed = removes === undefined ? undefined : entries[removes % entries.length];
+        if (removed === undefined) continue;
+        table.delete(removed.address, removed.port);
+        map.delete(formatSocketAddress(removed.address, removed.port));
       }
       assert.equal(table.size, map.size);
       for (const address of [...entries.map((it) => it.address), ...others]) {

@@ -1,22 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseAddress, parseCidr } from "../../../src/mesh/address.ts";
+import { parseCidr } from "../../../src/mesh/address.ts";
 import { KeptSources } from "../../../src/mesh/kept-sources.ts";
 import { MeshIndex } from "../../../src/mesh/mesh-index.ts";
+import { at, snapshot, workload } from "./fixtures.ts";
 
-const address = (text: string) => parseAddress(text)!;
-const index = new MeshIndex({
-  version: 1,
-  node: "a",
-  workloads: [
-    { name: "vm", namespace: "default", node: "b", addresses: [address("192.0.2.7"), address("2001:db8::7")] },
-    { name: "agent", namespace: "default", node: "b", addresses: [address("192.0.2.1")] },
-  ],
-  services: [],
-});
+const index = MeshIndex.of(
+  snapshot(
+    [workload("vm", ["192.0.2.7", "2001:db8::7"], { node: "b" }), workload("agent", ["192.0.2.1"], { node: "b" })],
+    [],
+  ),
+);
 const sources = new KeptSources(
   [parseCidr("10.244.0.0/16")!, parseCidr("fd00:244::/48")!, parseCidr("10.9.8.128/25")!],
-  ["10.244.1.1", "fd00:244::1", "192.0.2.1"].map(address),
+  ["10.244.1.1", "fd00:244::1", "192.0.2.1"].map(at),
 );
 
 for (const [text, isKept, why] of [
@@ -34,7 +31,7 @@ for (const [text, isKept, why] of [
   ["203.0.113.1", false, "nobody the mesh knows"],
 ] as const) {
   test(`the address of ${text} is ${isKept ? "kept" : "not kept"}: ${why}`, () => {
-    const [w0, w1, w2, w3] = address(text).words;
+    const [w0, w1, w2, w3] = at(text).words;
     assert.equal(sources.keeps(index, w0, w1, w2, w3), isKept);
     assert.equal(sources.keeps(index, w0 | 0, w1 | 0, w2 | 0, w3 | 0), isKept, "signed words");
   });

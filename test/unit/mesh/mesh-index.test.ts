@@ -1,29 +1,20 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { formatAddress, parseAddress } from "../../../src/mesh/address.ts";
-import { type Endpoint, MeshIndex } from "../../../src/mesh/mesh-index.ts";
+import { formatAddress } from "../../../src/mesh/address.ts";
+import type { Endpoint } from "../../../src/mesh/endpoint.ts";
+import { changeOf } from "../../../src/mesh/mesh-delta.ts";
+import { MeshIndex } from "../../../src/mesh/mesh-index.ts";
 import type { Protocol } from "../../../src/mesh/protocol.ts";
-import type { MeshSnapshot, Service, Workload } from "../../../src/mesh/snapshot.ts";
+import type { MeshSnapshot, Service } from "../../../src/mesh/snapshot.ts";
+import { at, service, snapshot, workload } from "./fixtures.ts";
 
-const at = (text: string) => parseAddress(text)!;
 const words = (text: string) => at(text).words;
 
-function workload(name: string, addresses: string[], namespace = "default"): Workload {
-  return { name, namespace, node: "a", addresses: addresses.map(at) };
-}
-
-function service(
-  name: string,
-  addresses: string[],
-  endpoints: number[],
-  ports = [{ port: 80, targetPort: 8080 }],
-): Service {
-  return { name, namespace: "default", addresses: addresses.map(at), ports, endpoints };
-}
-
-function snapshot(workloads: Workload[], services: Service[], version = 1): MeshSnapshot {
-  return { version, node: "a", workloads, services };
+/** As a worker gets it: additions, then removals. */
+function change(index: MeshIndex, before: MeshSnapshot, after: MeshSnapshot): void {
+  const { additions, removals } = structuredClone(changeOf(before, after));
+  for (const delta of [...additions, ...removals]) index.apply(delta);
 }
 
 const shown = (endpoints: readonly Endpoint[] | undefined) =>
@@ -31,10 +22,17 @@ const shown = (endpoints: readonly Endpoint[] | undefined) =>
 
 describe("the mesh index", () => {
   const mesh = snapshot(
-    [workload("web-1", ["10.0.0.2", "fd00::2"]), workload("web-2", ["fd00::3"]), workload("db", ["10.0.0.4"], "data")],
-    [service("web", ["10.96.0.1", "fd00:96::1", "10.96.0.2"], [0, 1, 2]), service("none", ["10.96.0.3"], [])],
+    [
+      workload("web-1", ["10.0.0.2", "fd00::2"]),
+      workload("web-2", ["fd00::3"]),
+      workload("db", ["10.0.0.4"], { namespace: "data" }),
+    ],
+    [
+      service("web", ["10.96.0.1", "fd00:96::1", "10.96.0.2"], ["web-1", "web-2", "data/db"]),
+      service("none", ["10.96.0.3"], []),
+    ],
   );
-  const index = new MeshIndex(structuredClone(mesh));
+  const index = MeshIndex.of(structuredClone(mesh));
 
   test("finds a service by any of its addresses and its port", () => {
     assert.equal(index.serviceAt(...words("10.96.0.1"), 80)?.name, "default/web:80");
@@ -72,10 +70,10 @@ describe("the mesh index", () => {
   });
 
   test("counts the load of a workload's port once, however many services and addresses lead to it", () => {
-    const both = new MeshIndex(
+    const both = MeshIndex.of(
       snapshot(
         [workload("w", ["10.0.0.2"])],
-        [service("a", ["10.96.0.1", "fd00:96::1"], [0]), service("b", ["10.96.0.2"], [0])],
+        [service("a", ["10.96.0.1", "fd00:96::1"], ["w"]), service("b", ["10.96.0.2"], ["w"])],
       ),
     );
     const [one] = both.serviceAt(...words("10.96.0.1"), 80)!.endpoints;
@@ -83,44 +81,36 @@ describe("the mesh index", () => {
     assert.equal(both.serviceAt(...words("fd00:96::1"), 80)!.endpoints[0], one);
   });
 
-  test("keeps counting connections of an older snapshot at endpoints that are still there", () => {
-    const older = new MeshIndex(snapshot([workload("w", ["10.0.0.2"])], [service("s", ["10.96.0.1"], [0])]));
-    const endpoint = older.serviceAt(...words("10.96.0.1"), 80)!.endpoints[0]!;
+  test("keeps counting connections at endpoints that are still there after a change", () => {
+    const before = snapshot([workload("w", ["10.0.0.2"])], [service("s", ["10.96.0.1"], ["w"])]);
+    const changing = MeshIndex.of(before);
+    const endpoint = changing.serviceAt(...words("10.96.0.1"), 80)!.endpoints[0]!;
     endpoint.openConnections = 2;
-    const moved = { ...workload("w", ["10.0.0.2"]), node: "b" };
-    const newer = new MeshIndex(
-      snapshot([workload("first", ["10.0.0.9"]), moved], [service("s", ["10.96.0.1"], [0, 1])], 2),
-      older,
-    );
-    const kept = newer.serviceAt(...words("10.96.0.1"), 80)!.endpoints[1]!;
+    const moved = workload("w", ["10.0.0.2"], { node: "b" });
+    const after = snapshot([workload("first", ["10.0.0.9"]), moved], [service("s", ["10.96.0.1"], ["first", "w"])], {
+      version: 2,
+    });
+    change(changing, before, after);
+    const kept = changing.serviceAt(...words("10.96.0.1"), 80)!.endpoints[1]!;
     endpoint.openConnections--;
     assert.equal(kept.openConnections, 1);
-    assert.equal(kept.workload, moved);
-    assert.equal(newer.version, 2);
+    assert.deepEqual(kept.workload, moved);
+    assert.equal(changing.version, 2);
   });
 
   test("starts from nothing at an address that another workload or another port took over", () => {
-    const older = new MeshIndex(snapshot([workload("w", ["10.0.0.2"])], [service("s", ["10.96.0.1"], [0])]));
-    older.serviceAt(...words("10.96.0.1"), 80)!.endpoints[0]!.openConnections = 2;
-    const newer = new MeshIndex(
-      snapshot(
-        [workload("v", ["10.0.0.2"])],
-        [
-          service(
-            "s",
-            ["10.96.0.1"],
-            [0],
-            [
-              { port: 80, targetPort: 8080 },
-              { port: 81, targetPort: 8081 },
-            ],
-          ),
-        ],
-      ),
-      older,
-    );
-    assert.equal(newer.serviceAt(...words("10.96.0.1"), 80)!.endpoints[0]!.openConnections, 0);
-    assert.equal(newer.serviceAt(...words("10.96.0.1"), 81)!.endpoints[0]!.openConnections, 0);
+    const before = snapshot([workload("w", ["10.0.0.2"])], [service("s", ["10.96.0.1"], ["w"])]);
+    const changing = MeshIndex.of(before);
+    changing.serviceAt(...words("10.96.0.1"), 80)!.endpoints[0]!.openConnections = 2;
+    const ports = [
+      { port: 80, targetPort: 8080 },
+      { port: 81, targetPort: 8081 },
+    ];
+    const after = snapshot([workload("v", ["10.0.0.2"])], [service("s", ["10.96.0.1"], ["v"], { ports })]);
+    change(changing, before, after);
+    assert.equal(changing.serviceAt(...words("10.96.0.1"), 80)!.endpoints[0]!.openConnections, 0);
+    assert.equal(changing.serviceAt(...words("10.96.0.1"), 81)!.endpoints[0]!.openConnections, 0);
+    assert.equal(changing.workloadAt(...words("10.0.0.2"))?.name, "v");
   });
 
   test("finds the endpoint at a workload's address and a service's target port, and nothing elsewhere", () => {
@@ -131,32 +121,134 @@ describe("the mesh index", () => {
   });
 
   test("knows what a service's port and its endpoints are declared to speak, unless two services disagree", () => {
-    const at8080 = (protocol: Protocol | undefined) => [{ port: 80, targetPort: 8080, protocol }];
-    const declared = (a: Protocol | undefined, b: Protocol | undefined, previous?: MeshIndex) =>
-      new MeshIndex(
-        snapshot(
-          [workload("w", ["10.0.0.2"]), workload("v", ["10.0.0.3"])],
-          [service("a", ["10.96.0.1"], [0, 1], at8080(a)), service("b", ["10.96.0.2"], [0], at8080(b))],
-        ),
-        previous,
+    const at8080 = (protocol: Protocol | undefined) => ({ ports: [{ port: 80, targetPort: 8080, protocol }] });
+    const declared = (a: Protocol | undefined, b: Protocol | undefined) =>
+      snapshot(
+        [workload("w", ["10.0.0.2"]), workload("v", ["10.0.0.3"])],
+        [service("a", ["10.96.0.1"], ["w", "v"], at8080(a)), service("b", ["10.96.0.2"], ["w"], at8080(b))],
       );
-    const seen = (built: MeshIndex) => [
-      built.serviceAt(...words("10.96.0.1"), 80)?.protocol,
-      built.serviceAt(...words("10.96.0.2"), 80)?.protocol,
-      built.endpointAt(...words("10.0.0.2"), 8080)?.protocol,
-      built.endpointAt(...words("10.0.0.3"), 8080)?.protocol,
-    ];
-    assert.deepEqual(seen(declared("http", "http")), ["http", "http", "http", "http"]);
-    assert.deepEqual(seen(declared("http", "opaque")), ["http", "opaque", undefined, "http"]);
-    assert.deepEqual(seen(declared("http", undefined)), ["http", undefined, undefined, "http"]);
-    assert.deepEqual(seen(declared("tls", "tls", declared("http", "opaque"))), ["tls", "tls", "tls", "tls"]);
-    assert.deepEqual(seen(declared(undefined, undefined, declared("http", "http"))), Array(4).fill(undefined));
+    const changing = new MeshIndex();
+    let before = snapshot([], []);
+    for (const [a, b, agreed] of [
+      ["http", "http", "http"],
+      ["http", "opaque", undefined],
+      ["http", undefined, undefined],
+      ["tls", "tls", "tls"],
+      [undefined, undefined, undefined],
+    ] as const) {
+      const after = declared(a, b);
+      change(changing, before, after);
+      before = after;
+      for (const built of [changing, MeshIndex.of(after)]) {
+        assert.equal(built.serviceAt(...words("10.96.0.1"), 80)?.port.protocol, a);
+        assert.equal(built.serviceAt(...words("10.96.0.2"), 80)?.port.protocol, b);
+        assert.equal(built.endpointAt(...words("10.0.0.2"), 8080)?.protocol, agreed);
+        assert.equal(built.endpointAt(...words("10.0.0.3"), 8080)?.protocol, a);
+      }
+    }
   });
 
-  test("refuses a snapshot whose service names a workload that is not in it", () => {
-    assert.throws(() => new MeshIndex(snapshot([workload("w", ["10.0.0.2"])], [service("s", ["10.96.0.1"], [1])], 7)), {
-      message: "index snapshot 7: service default/s has workload 1 of 1",
+  test("refuses a service that names a workload that is not there", () => {
+    assert.throws(() => MeshIndex.of(snapshot([], [service("s", ["10.96.0.1"], ["w"])], { version: 7 })), {
+      message: "index mesh 7: service default/s has default/w, which is no workload",
     });
+  });
+
+  test("leaves out workloads that are not ready, for all or for this service, and those without the named port", () => {
+    const named = { ports: [{ name: "http", port: 8081 }] };
+    const some = MeshIndex.of(
+      snapshot(
+        [
+          workload("good", ["10.0.0.2"], named),
+          workload("starting", ["10.0.0.3"], { ...named, isReady: false }),
+          workload("leaving", ["10.0.0.4"], named),
+          workload("nameless", ["10.0.0.5"]),
+        ],
+        [
+          service("s", ["10.96.0.1"], ["good", "starting", "leaving", "nameless"], {
+            notReady: ["default/leaving"],
+            ports: [{ port: 80, targetPort: "http" }],
+          }),
+        ],
+      ),
+    );
+    assert.deepEqual(shown(some.serviceAt(...words("10.96.0.1"), 80)?.endpoints), ["default/good 10.0.0.2 8081"]);
+  });
+
+  test("orders endpoints by nearness as the service prefers", () => {
+    const workloads = [
+      workload("far", ["10.0.0.2"], { node: "c", zone: "two" }),
+      workload("zone", ["10.0.0.3"], { node: "b", zone: "one" }),
+      workload("node", ["10.0.0.4"], { node: "a", zone: "one" }),
+      workload("nowhere", ["10.0.0.5"], { node: "d" }),
+    ];
+    const tiers = (preference: Service["preference"], zone: string | undefined) =>
+      MeshIndex.of(
+        snapshot(workloads, [service("s", ["10.96.0.1"], ["far", "zone", "node", "nowhere"], { preference })], {
+          zone,
+        }),
+      )
+        .serviceAt(...words("10.96.0.1"), 80)!
+        .tiers.map((tier) => tier.map((it) => it.workload.name));
+    assert.deepEqual(tiers("none", "one"), [["far", "zone", "node", "nowhere"]]);
+    assert.deepEqual(tiers("zone", "one"), [
+      ["zone", "node"],
+      ["far", "nowhere"],
+    ]);
+    assert.deepEqual(tiers("node", "one"), [["node"], ["zone"], ["far", "nowhere"]]);
+    assert.deepEqual(tiers("zone", undefined), [["far", "zone", "node", "nowhere"]]);
+  });
+
+  test("after any changes is as if built from the last snapshot, and holds nothing else", () => {
+    const small = fc.integer({ min: 0, max: 5 });
+    const anyWorkload = fc.record({ host: small, node: fc.constantFrom("a", "b"), isReady: fc.boolean() });
+    const anyService = fc.record({
+      host: small,
+      port: fc.constantFrom(80, 81),
+      behind: fc.uniqueArray(small, { maxLength: 3 }),
+    });
+    const mesh = fc
+      .record({
+        workloads: fc.uniqueArray(fc.tuple(small, anyWorkload), { selector: ([n]) => n, maxLength: 6 }),
+        services: fc.uniqueArray(fc.tuple(small, anyService), { selector: ([n]) => n, maxLength: 6 }),
+      })
+      .map(({ workloads, services }) => {
+        const addresses = new Set<number>();
+        const isFree = (host: number) => !addresses.has(host) && addresses.add(host);
+        const there = workloads.filter(([, { host }]) => isFree(host));
+        const names = new Set(there.map(([n]) => n));
+        return snapshot(
+          there.map(([n, { host, ...rest }]) => workload(`w${n}`, [`10.1.0.${host}`], rest)),
+          services
+            .filter(([, { host }]) => isFree(host + 100))
+            .map(([n, { host, port, behind }]) =>
+              service(
+                `s${n}`,
+                [`10.2.0.${host}`],
+                behind.filter((it) => names.has(it)).map((it) => `w${it}`),
+                {
+                  ports: [{ port, targetPort: 8080 }],
+                },
+              ),
+            ),
+        );
+      });
+    const everything = (index: MeshIndex) =>
+      Array.from({ length: 6 }, (_, host) => [
+        index.workloadAt(...words(`10.1.0.${host}`)),
+        ...[80, 81].map((port) => {
+          const target = index.serviceAt(...words(`10.2.0.${host}`), port);
+          return [target?.name, shown(target?.endpoints), target?.endpoints.map((it) => it.workload.node)];
+        }),
+      ]);
+    fc.assert(
+      fc.property(fc.array(mesh, { minLength: 1, maxLength: 5 }), (meshes) => {
+        const changing = MeshIndex.of(meshes[0]!);
+        for (const [i, after] of meshes.slice(1).entries()) change(changing, meshes[i]!, after);
+        assert.deepEqual(everything(changing), everything(MeshIndex.of(meshes.at(-1)!)));
+        assert.equal(changing.heldEndpoints, MeshIndex.of(meshes.at(-1)!).heldEndpoints);
+      }),
+    );
   });
 
   test("finds every workload and every service port of any mesh, and nothing beside them", () => {
@@ -170,15 +262,12 @@ describe("the mesh index", () => {
         const mesh = snapshot(
           Array.from({ length: workloads }, (_, i) => workload(`w${i}`, [host("10.1", i)])),
           services.map((ports, i) =>
-            service(
-              `s${i}`,
-              [host("10.2", i)],
-              [i % workloads],
-              [...new Set(ports)].map((port) => ({ port, targetPort: port + 1 })),
-            ),
+            service(`s${i}`, [host("10.2", i)], [`w${i % workloads}`], {
+              ports: [...new Set(ports)].map((port) => ({ port, targetPort: port + 1 })),
+            }),
           ),
         );
-        const built = new MeshIndex(mesh);
+        const built = MeshIndex.of(mesh);
         for (let i = 0; i < workloads; i++) assert.equal(built.workloadAt(...words(host("10.1", i)))?.name, `w${i}`);
         assert.equal(built.workloadAt(...words(host("10.1", workloads))), undefined);
         for (const [i, ports] of services.entries()) {

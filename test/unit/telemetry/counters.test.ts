@@ -4,6 +4,7 @@ import fc from "fast-check";
 import {
   createCounters,
   directions,
+  endpointEvents,
   flows,
   protocolDecisions,
   results,
@@ -28,6 +29,7 @@ test("the sum over all workers is what was counted, each kind by itself", () => 
       direction,
       decision: fc.constantFrom(...protocolDecisions),
     }),
+    fc.record({ kind: fc.constant("endpoint" as const), event: fc.constantFrom(...endpointEvents) }),
   );
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.nat(2), event), { size: "large" }), (events) => {
@@ -39,12 +41,15 @@ test("the sum over all workers is what was counted, each kind by itself", () => 
         if (it.kind === "opened") workers[worker]!.opened(it.direction);
         else if (it.kind === "closed") workers[worker]!.closed(it.direction, it.result);
         else if (it.kind === "bytes") workers[worker]!.bytes(it.direction, it.flow, it.count);
+        else if (it.kind === "endpoint") workers[worker]!.endpoint(it.event);
         else workers[worker]!.protocol(it.direction, it.decision.protocol, it.decision.by);
+        const which = it.kind === "endpoint" ? it.event : it.direction;
         const decision = "decision" in it ? `${it.decision.protocol} ${it.decision.by}` : "";
-        const key = [it.kind, it.direction, "result" in it ? it.result : "flow" in it ? it.flow : decision].join(" ");
+        const key = [it.kind, which, "result" in it ? it.result : "flow" in it ? it.flow : decision].join(" ");
         expected.set(key, (expected.get(key) ?? 0) + count);
       }
       const totals = sumCounters(counters, 3);
+      for (const it of endpointEvents) assert.equal(totals.endpoints[it], expected.get(`endpoint ${it} `) ?? 0);
       for (const direction of directions) {
         const opened = expected.get(`opened ${direction} `) ?? 0;
         const closed = results.map((result) => expected.get(`closed ${direction} ${result}`) ?? 0);

@@ -12,6 +12,7 @@ function sources(overrides: Partial<MetricSources> = {}): MetricSources {
     reactorStats: () => [new Float64Array(workerStats.length), new Float64Array(workerStats.length)],
     captureReasons: () => ({}),
     meshVersion: () => 1,
+    configState: () => ({ applied: 2, refused: 1, appliedAtMs: 5_000, staleSinceMs: undefined, reason: "" }),
     podsEnrolled: () => 0,
     rewrittenPairs: () => 0,
     version: "1.2.3",
@@ -93,6 +94,22 @@ describe("metrics", () => {
         `culvert_worker_${metric}{worker="1"} ${100 + i}`,
       ]);
     }
+  });
+
+  test("show whether the configuration in force is the one that the file says", async () => {
+    let staleSinceMs: number | undefined;
+    const state = () => ({ applied: 2, refused: 1, appliedAtMs: 5_000, staleSinceMs, reason: "" });
+    const registry = buildRegistry(sources({ configState: state }));
+    assert.deepEqual(await scrape(registry, "culvert_config_stale"), ["culvert_config_stale 0"]);
+    staleSinceMs = 7_000;
+    assert.deepEqual(await scrape(registry, "culvert_config_stale"), ["culvert_config_stale 1"]);
+    assert.deepEqual(await scrape(registry, "culvert_config_reloads_total"), [
+      'culvert_config_reloads_total{outcome="applied"} 2',
+      'culvert_config_reloads_total{outcome="refused"} 1',
+    ]);
+    assert.deepEqual(await scrape(registry, "culvert_config_applied_timestamp_seconds"), [
+      "culvert_config_applied_timestamp_seconds 5",
+    ]);
   });
 
   test("show what is running and since which snapshot", async () => {
