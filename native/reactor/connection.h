@@ -37,6 +37,7 @@ enum ConnectionFlag : uint32_t {
   kTlsPending = 1 << 15,     // its handshake is not over, or TypeScript has not accepted the peer yet
   kInHandshakes = 1 << 16,   // is in the list of handshakes that can go on
   kResetRequested = 1 << 17, // closing ends with RST
+  kFailed = 1 << 18,         // epoll has reported an error: reading may not tell it
 };
 
 struct Connection {

@@ -93,6 +93,7 @@ enum Stat : int {
   kStatOpenConnections,
   kStatBlocksInUse,
   kStatBlocksPeak,
+  kStatBlocksLimit,
   kStatStaleHandles,
   kStatStarvedReads,
   kStatAcceptErrors,

@@ -49,6 +49,7 @@ Reactor::Reactor(const ReactorConfig &config)
   event.data.u64 = WatchTag(Watched::kTimer);
   epoll_ctl(epoll_, EPOLL_CTL_ADD, timers_.Fd(), &event);
   WorkerTable::Instance().Join(config_.worker, inbox_);
+  config_.stats[kStatBlocksLimit] = config_.blocks;
 }
 
 Reactor::~Reactor() {
@@ -184,6 +185,7 @@ void Reactor::Execute(int words) {
       break;
     case Command::kRelease:
       if (slab_.IsCurrent(command[3], uint32_t(command[4]))) {
+        slab_.GiveUp(command[3]);
         slab_.Release(command[3]);
       } else {
         config_.stats[kStatStaleHandles]++;

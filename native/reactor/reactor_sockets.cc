@@ -181,6 +181,10 @@ void Reactor::Adopt(int32_t listener_id, int original_map, int fd, const sockadd
 void Reactor::ExecuteConnect(const int32_t *words) {
   Connection *connection = Find(words);
   if (connection == nullptr) return;
+  if (!connection->Has(kReserved)) { // it has a socket already
+    config_.stats[kStatStaleHandles]++;
+    return;
+  }
   PendingConnect pending{};
   pending.mark = words[6];
   pending.flags = words[7];
@@ -264,8 +268,9 @@ void Reactor::HandleReadiness(int32_t index, uint32_t readiness) {
     connection.Clear(kBlockedWrite);
     AddDirty(index);
   }
+  if ((readiness & EPOLLERR) != 0) connection.Set(kFailed);
   // Nobody would read the error of a connection that is not read: RST must not wait for a slow receiver.
-  if ((readiness & EPOLLERR) != 0 && connection.Has(kPaused | kCloseRequested)) {
+  if ((readiness & EPOLLERR) != 0 && connection.Has(kPaused | kCloseRequested | kEndSeen)) {
     int error = SocketError(connection.fd); // 0 if a write has taken it
     Finish(index, error != 0 ? error : connection.write_error);
     return;
@@ -360,6 +365,11 @@ void Reactor::Read(int32_t index) {
     return;
   }
   if (bytes == 0 && connection.write_error == 0) {
+    // After a FIN recv() says 0 for ever, also when RST has come since.
+    if (int failure = connection.Has(kFailed) ? SocketError(connection.fd) : 0; failure != 0) {
+      Finish(index, failure);
+      return;
+    }
     if (!connection.Has(kEndSeen)) events_.Add(Event::kEnd, index, connection.generation);
     connection.Set(kEndSeen);
     return;
@@ -369,11 +379,12 @@ void Reactor::Read(int32_t index) {
 
 void Reactor::ExecuteWrite(const int32_t *words) {
   int32_t block = words[3];
-  if (!slab_.IsCurrent(block, uint32_t(words[4]))) {
+  if (!slab_.IsCurrent(block, uint32_t(words[4])) || !Slab::Contains(block, words[5], words[6])) {
     config_.stats[kStatStaleHandles]++;
     return;
   }
   bool gives_up = words[7] != 0;
+  if (gives_up) slab_.GiveUp(block);
   Connection *connection = Find(words);
   if (connection == nullptr || connection->write_error != 0 || connection->Has(kFinRequested)) {
     if (gives_up) slab_.Release(block);

@@ -28,7 +28,6 @@ int32_t Slab::Take() {
 
 void Slab::Release(int32_t block) {
   if (--references_[block] > 0) return;
-  generations_[block]++;
   if (poison_) memset(At(block), 0xdb, kBlockBytes);
   free_.push_back(block);
 }

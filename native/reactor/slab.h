@@ -2,8 +2,8 @@
 //
 //   free list -> [native reads into it] -> event: TypeScript holds one reference -> writes take one each -> free list
 //
-// A block is counted, so that slices of it can wait on several connections. Its generation changes whenever it
-// becomes free: a handle kept too long names nothing.
+// A block is counted, so that slices of it can wait on several connections. Its generation changes when the script gives
+// it up, although slices of it may still be queued: a handle kept too long names nothing.
 #pragma once
 
 #include "reactor/layout.h"
@@ -37,8 +37,15 @@ public:
     return block >= 0 && size_t(block) < references_.size() && references_[block] > 0 &&
            generations_[block] == generation;
   }
+  // Whether a slice is some bytes of that block: another block may hold another pod's.
+  static bool Contains(int32_t block, int32_t offset, int32_t length) {
+    int64_t start = int64_t{block} * kBlockBytes;
+    return length > 0 && offset >= start && int64_t{offset} + length <= start + kBlockBytes;
+  }
   void Retain(int32_t block) { references_[block]++; }
   void Release(int32_t block);
+  // The script's handle is dead from here on; its reference passes to the caller.
+  void GiveUp(int32_t block) { generations_[block]++; }
 
 private:
   uint8_t *memory_;

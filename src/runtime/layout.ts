@@ -68,4 +68,4 @@ export const tlsFailure = {
 } as const;
 
 /** Doubles in a worker's row of native statistics; telemetry/worker-stats.ts names them. */
-export const statCount = 19;
+export const statCount = 20;

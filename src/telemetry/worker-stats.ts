@@ -20,6 +20,7 @@ export const workerStats: readonly WorkerStat[] = [
   gauge("OpenConnections", "open_connections", "Sockets open now, both sides of every connection"),
   gauge("BlocksInUse", "blocks_in_use", "Blocks of 16 KiB in use now"),
   gauge("BlocksPeak", "blocks_peak", "Most blocks ever in use at once"),
+  gauge("BlocksLimit", "blocks_limit", "Blocks there are: when all are in use, reading stops until one is free"),
   counter(
     "StaleHandles",
     "stale_handles_total",

@@ -5,11 +5,12 @@ import { createServer, type Server, type Socket } from "node:net";
 import { constants } from "node:os";
 import { test } from "node:test";
 import { setImmediate as nextIteration } from "node:timers/promises";
+import { blockBytes } from "../../../src/runtime/layout.ts";
 import { native } from "../../../src/runtime/native.ts";
 import type { Connection, ConnectionHandler } from "../../../src/runtime/reactor.ts";
 import { listenOnLoopback, loopback, ownNetns, ReactorFixture, Recorder, stat } from "./reactor-fixture.ts";
 
-const { ECONNREFUSED, ECONNRESET, ETIMEDOUT } = constants.errno;
+const { ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT } = constants.errno;
 
 /** Sends every byte back, as the proxy does: blocks go from read to write without a copy. */
 class Echo extends Recorder {
@@ -93,6 +94,17 @@ for (const state of ["read", "paused"]) {
     assert.deepEqual(handler.told, [`closed ${ECONNRESET} true`]);
   });
 }
+
+test("RST is told although FIN was told before", async () => {
+  const handler = new Recorder();
+  using fixture = new ReactorFixture(() => handler);
+  const socket = await fixture.dial();
+  socket.end();
+  await handler.hears("end");
+  socket.resetAndDestroy();
+  await handler.hears("closed");
+  assert.deepEqual(handler.told, ["end", `closed ${EPIPE} true`]);
+});
 
 test("`reset` reaches the peer as RST, `close` as FIN after what was written", async () => {
   using fixture = new ReactorFixture(() => new Recorder());
@@ -192,6 +204,42 @@ test("a block that was given back cannot be written, and its bytes are gone", as
   await once(socket, "end");
   assert.equal(Buffer.concat(bytes).length, 0);
   assert.equal(fixture.stats[stat.staleHandles], 1);
+});
+
+test("a block that was handed on cannot be given back, although it still waits to be written", async () => {
+  const handler = new (class extends Recorder {
+    override onData(connection: Connection, ...slice: [number, number, number, number]): void {
+      connection.write(...slice, true);
+      connection.reactor.release(slice[0], slice[1]);
+      connection.close(0);
+    }
+  })();
+  using fixture = new ReactorFixture(() => handler);
+  const socket = await fixture.dial();
+  socket.write("mine");
+  const [bytes] = (await once(socket, "data")) as [Buffer];
+  assert.equal(bytes.toString(), "mine");
+  await handler.hears("closed");
+  assert.equal(fixture.stats[stat.staleHandles], 1);
+});
+
+test("a slice that reaches out of its block is not written", async () => {
+  const handler = new (class extends Recorder {
+    override onData(connection: Connection, block: number, generation: number, offset: number, length: number): void {
+      connection.write(block, generation, offset - 1, length, false);
+      connection.write(block, generation, offset + 1, blockBytes, false);
+      connection.write(block, generation, offset, 0, false);
+      connection.write(block, generation, offset, length, true);
+      connection.close(0);
+    }
+  })();
+  using fixture = new ReactorFixture(() => handler);
+  const socket = await fixture.dial();
+  socket.write("mine");
+  const [bytes] = (await once(socket, "data")) as [Buffer];
+  assert.equal(bytes.toString(), "mine");
+  await handler.hears("closed");
+  assert.equal(fixture.stats[stat.staleHandles], 3);
 });
 
 test("accepted connections go to the least loaded worker", async () => {
