@@ -2,8 +2,8 @@
 //
 //   free list -> [native reads into it] -> event: TypeScript holds one reference -> writes take one each -> free list
 //
-// A block is counted, so that slices of it can wait on several connections. Its generation changes when the script gives
-// it up, although slices of it may still be queued: a handle kept too long names nothing.
+// A block is counted, so that slices of it can wait on several connections. Its generation changes when the script
+// gives it up, although slices of it may still be queued: a handle kept too long names nothing.
 #pragma once
 
 #include "reactor/layout.h"

@@ -79,6 +79,24 @@ for (const { proxies, nodes, name, sides } of cases) {
     await pair.culvert.connection();
   });
 
+  // The kernel tells it as EPOLLERR only: recv() goes on saying 0 after a FIN.
+  test(`through ${proxies}, a RST by the ${name} after its own half-close is a RST still`, async () => {
+    await using mesh = await Mesh.start();
+    const pair = await connectedPair(mesh, nodes);
+    const [first, second] = sides(pair);
+    await first.shutdown();
+    assert.deepEqual(await second.ending(), { bytes: 0, end: "fin" });
+    await first.reset();
+    assert.equal((await pair.culvert.connection()).result, "reset");
+    // Nothing but a failed write tells it at the other side, after a FIN.
+    await assert.rejects(async () => {
+      for (let tries = 0; tries < 1000; tries++) {
+        await second.send("x");
+        await setTimeout(5);
+      }
+    }, /EPIPE|ECONNRESET/);
+  });
+
   test(`through ${proxies}, bytes that the ${name} sent before it closed arrive before the FIN`, async () => {
     await using mesh = await Mesh.start();
     const pair = await connectedPair(mesh, nodes);

@@ -1,5 +1,6 @@
 // A running `culvert node`, observed as an operator observes it: its log, its admin socket, its process.
 
+import { readdirSync, readlinkSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -10,7 +11,7 @@ import { type Exit, type Placement, RunningProcess } from "./running-process.ts"
 import { projectRoot } from "./tools.ts";
 
 export interface CulvertOptions {
-  /** Default 2. */
+  /** Default 3: with fewer, sharing is hardly tested. */
   readonly workers?: number;
   readonly podCidrs?: readonly string[];
   /** What the mesh file says of other nodes. */
@@ -141,6 +142,18 @@ export class Culvert {
 
   residentBytes(): number {
     return this.#process.residentBytes();
+  }
+
+  /** What its open descriptors are: paths, `socket:[inode]`, … */
+  descriptors(): string[] {
+    const directory = `/proc/${this.pid}/fd`;
+    return readdirSync(directory).flatMap((fd) => {
+      try {
+        return [readlinkSync(join(directory, fd))];
+      } catch {
+        return []; // Closed meanwhile.
+      }
+    });
   }
 
   /** Resolves when the process has ended, which is then no failure of the test. */

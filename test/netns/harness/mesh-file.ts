@@ -32,7 +32,7 @@ function document({ node, cgroups, socket, pins, pods, zones, services, options 
       name: node,
       cgroups: { ...cgroups, ...(options.kubelet && { kubelet: options.kubelet.cgroup }) },
       ...(options.unknownPods && { unknownPods: options.unknownPods }),
-      workers: options.workers ?? 2,
+      workers: options.workers ?? 3,
       admin: { socket },
       pins,
       ...(options.podCidrs && { podCidrs: options.podCidrs }),

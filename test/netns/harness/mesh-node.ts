@@ -207,6 +207,12 @@ export class MeshNode {
     return this.meshFile;
   }
 
+  /** Takes a pod's namespace and link away, as a container runtime does. The test has killed its programs before. */
+  async takeAway(pod: Pod): Promise<void> {
+    await pod.namespace.end();
+    await this.#namespace!.configure([`link delete ${this.portOf(pod)}`]);
+  }
+
   /** Runs `culvert uninstall`, for this node unless told otherwise, which must have been started before. */
   async uninstall(...options: string[]): Promise<Result> {
     return this.command(["uninstall", ...(options.length > 0 ? options : ["--config", this.meshFile])]);

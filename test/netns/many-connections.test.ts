@@ -1,0 +1,82 @@
+// Many connections that are open and idle: shared fairly, cheap, and gone without a trace.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout } from "node:timers/promises";
+import { echo } from "./harness/applications.ts";
+import type { Culvert } from "./harness/culvert.ts";
+import { Hold } from "./harness/hold.ts";
+import { Mesh } from "./harness/mesh.ts";
+
+const port = 7000;
+const workers = 3;
+/** Sockets kept ready in pods are closed when they were not used for 10 to 20 s. */
+const poolsAreEmptyMs = 45_000;
+const lostIsMore = 9000 * 2 * 512;
+
+async function start(mesh: Mesh): Promise<{ culvert: Culvert; hold: Hold }> {
+  const node = mesh.node("a");
+  const client = node.pod("client");
+  const service = mesh.service("echo", { port, endpoints: [node.pod("server").serve(echo(port))] });
+  const culvert = await node.culvert({ workers });
+  return { culvert, hold: await Hold.start(client, port, service.ipv4, service.ipv6) };
+}
+
+test("no worker has more than 1.3 times the mean at 1,000 connections", async (t) => {
+  await using mesh = await Mesh.start();
+  const { culvert, hold } = await start(mesh);
+  await hold.hold(1000);
+  const metrics = await culvert.metrics();
+  const shares = Array.from({ length: workers }, (_, worker) =>
+    metrics.sum("culvert_worker_open_connections", { worker: `${worker}` }),
+  );
+  t.diagnostic(`open connections by worker: ${shares}`);
+  assert.equal(
+    shares.reduce((sum, share) => sum + share),
+    2000,
+  ); // Both sides of each.
+  assert.ok(Math.max(...shares) <= (1.3 * 2000) / workers, `open connections by worker: ${shares}`);
+});
+
+test("9,000 idle captured connections cost at most 2 kB each side, hold no block, and what they cost is given back", async (t) => {
+  await using mesh = await Mesh.start();
+  const { culvert, hold } = await start(mesh);
+  const descriptorsBefore = culvert.descriptors().length;
+  const residentAt = async (count: number) => {
+    await hold.hold(count);
+    const metrics = await culvert.metrics();
+    assert.equal(metrics.sum("culvert_connections_open"), count);
+    assert.equal(metrics.sum("culvert_worker_blocks_in_use"), 0);
+    const bytes = culvert.residentBytes();
+    t.diagnostic(`${count} connections: ${Math.round(bytes / 1024)} KiB resident`);
+    return bytes;
+  };
+  const [at0, at1000, at3000, at9000] = [
+    await residentAt(0),
+    await residentAt(1000),
+    await residentAt(3000),
+    await residentAt(9000),
+  ];
+  const perSide = [at3000 - at1000, at9000 - at3000, at9000 - at0].map(
+    (bytes, i) => bytes / (2 * [2000, 6000, 9000][i]!),
+  );
+  t.diagnostic(`bytes for each side, 1,000 to 3,000, 3,000 to 9,000, all: ${perSide.map(Math.round)}`);
+  assert.ok((at9000 - at1000) / (2 * 8000) <= 2048, `bytes for each side of a connection: ${perSide}`);
+
+  // What is free and not given back to the kernel is used again. The garbage of so many connections makes the heaps of
+  // three workers grow at first; what was lost would make them grow in every round.
+  let grown = Number.POSITIVE_INFINITY;
+  let before = at9000;
+  for (let round = 0; round < 6 && grown > lostIsMore; round++) {
+    await residentAt(0);
+    const again = await residentAt(9000);
+    grown = again - before;
+    before = again;
+  }
+  assert.ok(grown <= lostIsMore, `every round of 9,000 connections takes more: ${grown} bytes in the last`);
+  await residentAt(0);
+
+  const end = performance.now() + poolsAreEmptyMs;
+  while (culvert.descriptors().length > descriptorsBefore && performance.now() < end) await setTimeout(100);
+  assert.equal(culvert.descriptors().length, descriptorsBefore);
+});
