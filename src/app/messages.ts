@@ -66,4 +66,6 @@ export type FromWorker =
       readonly serverId: number;
       readonly family: IpFamily;
     }
+  /** Of access-log.ts: what happened, apart from connections. */
+  | { readonly type: "event"; readonly level: "info" | "warn"; readonly line: string }
   | { readonly type: "log"; readonly lines: string };

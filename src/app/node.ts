@@ -74,6 +74,7 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
   const settings = workerSettings(node, capture.bypassMap);
   const workers = await WorkerPool.start(settings, {
     onLog: (lines) => output.write(lines),
+    onEvent: (level, line) => nodeLog.add(level, line),
     onSourceRewritten: (pair) => pods.rewrittenPairs.add(pair, (podId) => pods.nameOf(podId)),
     onFailure(worker, err) {
       log.fatal({ worker, err }, "worker failed");

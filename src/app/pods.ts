@@ -129,7 +129,7 @@ export class Pods {
       this.#log.error({ pod: pod.name, err }, "pod not changed; it is captured as before");
       return false;
     }
-    this.#log.debug({ pod: pod.name }, "pod changed");
+    this.#log.info({ pod: pod.name }, "pod changed");
     return true;
   }
 
@@ -143,7 +143,7 @@ export class Pods {
     this.#capture.disarm(pod);
     await delay(handshakeGraceMs);
     await this.#retire(pod);
-    this.#log.debug({ pod: name }, "pod withdrawn");
+    this.#log.info({ pod: name }, "pod withdrawn");
   }
 
   /** Open streams go on; new connections pass unproxied or, of strict pods, fail. */

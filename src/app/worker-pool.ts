@@ -12,6 +12,8 @@ const entry = new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worke
 export interface WorkerPoolEvents {
   /** Access-log lines, formatted. */
   onLog(lines: string): void;
+  /** A line about something else. */
+  onEvent(level: "info" | "warn", line: string): void;
   /** Between two pods of this node, one of each worker that comes upon it. */
   onSourceRewritten(pair: RewrittenPair): void;
   /** A worker threw or ended unasked. The process must end: its connections are gone already. */
@@ -125,6 +127,10 @@ export class WorkerPool {
   #receive(worker: number, message: FromWorker): void {
     if (message.type === "log") {
       this.#events.onLog(message.lines);
+      return;
+    }
+    if (message.type === "event") {
+      this.#events.onEvent(message.level, message.line);
       return;
     }
     if (message.type === "sourceRewritten") {

@@ -24,7 +24,7 @@ const proxy = new WorkerProxy({
   sourcePorts: settings.sourcePorts,
   random: Math.random,
   now: settings.failsForTest === undefined ? Date.now : failForTest,
-  logLine: logConnection,
+  logEvent: (level, line) => post({ type: "event", level, line }),
   logConnection: settings.logsConnections ? logConnection : undefined,
   bypassMap: settings.bypassMap,
   onSourceRewritten: ({ client, server, family }) =>

@@ -2,7 +2,7 @@
 // once more, question by question in their order, for a plain TCP socket that is bound to nothing. A test dials what was
 // foretold (test/netns/why.test.ts).
 
-import type { IpAddress } from "../mesh/address.ts";
+import { type IpAddress, unroutableKind } from "../mesh/address.ts";
 import type { NetnsCookie } from "../runtime/native.ts";
 import type { KernelMaps } from "./kernel-objects.ts";
 import {
@@ -37,7 +37,8 @@ export function judgeOutbound(
   const flags = decodeU32(pod.subarray(4));
   if (isLoopback(address)) return "pass_loopback";
   if (ownerOf(maps, destination)?.id === id) return "pass_self";
-  if (!isOfInterest(maps, destination)) return "pass_no_interest";
+  const isObserved = (flags & layout.POD_OBSERVES_EGRESS) !== 0 && unroutableKind(address) !== "link-local";
+  if (!isOfInterest(maps, destination) && !isObserved) return "pass_no_interest";
   if (isOptedOut(maps, id, layout.OPT_OUT_OUTBOUND, destination, port)) return "pass_opted_out";
   const isStrict = (flags & layout.POD_STRICT_OUTBOUND) !== 0;
   const source = address.family === 4 ? pod.subarray(8, 24) : pod.subarray(24, 40);

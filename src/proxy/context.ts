@@ -39,7 +39,7 @@ export interface ProxyContext {
   /** The network between these two rewrites sources. */
   readonly onSourceRewritten: (pair: PodPair) => void;
   /** Takes a line about anything else. */
-  readonly logLine: (line: string) => void;
+  readonly logEvent: (level: "info" | "warn", line: string) => void;
   readonly index: MeshIndex;
   keptSources: KeptSources;
   /** The node that this process serves. */

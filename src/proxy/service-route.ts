@@ -153,7 +153,8 @@ export class ServiceRoute implements Route {
   }
 
   #log(level: "info" | "warn", message: string, endpoint: Endpoint, fields: string): void {
-    this.#context.logLine(
+    this.#context.logEvent(
+      level,
       formatEventLine(level, message, `,"endpoint":${JSON.stringify(describe(endpoint))}${fields}`),
     );
   }

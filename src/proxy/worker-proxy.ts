@@ -31,7 +31,7 @@ export interface WorkerProxyOptions {
   readonly bypassMap: Fd;
   readonly onSourceRewritten: (pair: PodPair) => void;
   readonly logConnection: ((line: string) => void) | undefined;
-  readonly logLine: (line: string) => void;
+  readonly logEvent: (level: "info" | "warn", line: string) => void;
 }
 
 /** A listening socket in a pod; shared by all workers, owned by the main thread. */

@@ -47,6 +47,12 @@ export class NodeLog {
     this.level = level;
   }
 
+  /** A line that was formatted elsewhere. */
+  add(level: LogLevel, line: string): void {
+    this.#sink.lastLevel = levels.values[level]!;
+    this.#sink.write(`${line}\n`);
+  }
+
   get level(): LogLevel {
     return this.#level;
   }

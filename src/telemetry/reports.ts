@@ -12,6 +12,8 @@ export interface StatusReport {
   /** `live`: false when a restart is needed. The reasons say why not; empty otherwise. */
   readonly ready: boolean;
   readonly notReadyBecause: string;
+  /** What else is to be known, such as a configuration that could not be taken over; empty if nothing. */
+  readonly note: string;
   readonly live: boolean;
   readonly notLiveBecause: string;
   readonly mesh: {

@@ -270,6 +270,15 @@ test("check names what is wrong with a node that runs, and what a killed one lef
     says: /pod default\/gone is not enrolled: .*the proxy's own network namespace/,
     fix: /correct its netns/,
   });
+  writeFileSync(meshFile, `${readFileSync(meshFile, "utf8")}\nnot: valid\n`);
+  await culvert.log.find("the refusal", ({ msg }) => msg.startsWith("mesh not reloaded"));
+  await check("the mesh file was changed into a wrong one", {
+    check: "config",
+    state: "warning",
+    says: /configuration is stale since .*not: is no key known here/s,
+    fix: /culvert config validate/,
+  });
+  writeFileSync(meshFile, readFileSync(meshFile, "utf8").replace("\nnot: valid\n", ""));
   await check("a pod is not there", {
     check: "pods",
     state: "warning",

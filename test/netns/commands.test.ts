@@ -93,14 +93,19 @@ test("status, pods, services and connections show what the node does, over IPv4 
 
   const all = await node.report<ConnectionsReport>("connections");
   assert.deepEqual([all.open, all.matching, all.connections.length, all.silentWorkers], [3, 3, 3, []]);
-  const shown = async (...filter: string[]) =>
-    (await node.report<ConnectionsReport>("connections", ...filter)).connections.map((it) => it.destination);
-  assert.deepEqual(await shown("--direction", "inbound"), [`${server.ipv4}:7000`]);
-  assert.deepEqual(await shown("--pod", "default/client"), [`${echoes.ipv4}:7000`, `[${echoes.ipv6}]:7000`]);
-  assert.deepEqual(await shown("--service", "echo", "--address", echoes.ipv6), [`[${echoes.ipv6}]:7000`]);
-  assert.deepEqual(await shown("--service", "none"), []);
-  assert.equal((await shown("--limit", "1")).length, 1);
-  const [first] = rows(await text(node, "connections", "--address", `${echoes.ipv4}:7000`));
+  const shown = async (filter: Record<string, string>) => {
+    const { status, body } = await culvert.get(`/connections?${new URLSearchParams(filter)}`);
+    assert.equal(status, 200, body);
+    return (JSON.parse(body) as ConnectionsReport).connections.map((it) => it.destination);
+  };
+  assert.deepEqual(await shown({ direction: "inbound" }), [`${server.ipv4}:7000`]);
+  assert.deepEqual(await shown({ pod: "default/client" }), [`${echoes.ipv4}:7000`, `[${echoes.ipv6}]:7000`]);
+  assert.deepEqual(await shown({ service: "echo", address: echoes.ipv6 }), [`[${echoes.ipv6}]:7000`]);
+  assert.deepEqual(await shown({ service: "none" }), []);
+  assert.equal((await shown({ limit: "1" })).length, 1);
+  assert.equal((await culvert.get("/connections?limit=100000")).status, 400);
+  const filter = ["--direction", "outbound", "--pod", "client", "--service", "echo"];
+  const [first] = rows(await text(node, "connections", ...filter, "--address", `${echoes.ipv4}:7000`));
   assert.deepEqual(
     [first!.POD, first!.SERVICE, first!.ENDPOINT, first!.STATE, first!.SENT],
     ["default/client", "default/echo:7000", `default/server ${server.ipv4}:7000`, "open", "5B"],
@@ -137,6 +142,48 @@ test("why says it in words, and its exit code tells what becomes of the connecti
   assert.equal((await why("client")).code, 2);
   const { connections } = await node.report<WhyReport>("why", "default/client", `[${server.ipv6}]:7000`);
   assert.deepEqual([connections[0]!.route!.to, connections[0]!.route!.name], ["workload", "default/server"]);
+});
+
+test("why and services tell of each endpoint whether it may be chosen and why, as the worker sees it", async () => {
+  await using mesh = await Mesh.start();
+  const node = mesh.node("a");
+  const client = node.pod("client");
+  const endpoints = [
+    node.pod("good").serve(echo(7000)),
+    node.pod("refusing"),
+    node.pod("starting", { record: { ready: false } }).serve(echo(7000)),
+  ];
+  const service = mesh.service("echo", { port: 7000, endpoints });
+  const culvert = await node.culvert({ workers: 1 });
+  for (const address of [service.ipv4, service.ipv6]) {
+    const to = address.includes(":") ? `[${address}]:7000` : `${address}:7000`;
+    const told = async () => {
+      const { body } = await culvert.get(`/why?workload=client&to=${encodeURIComponent(to)}`);
+      const { connections } = JSON.parse(body) as WhyReport;
+      return connections[0]!.route!.endpoints.map(({ name, isEligible, why }) => ({ name, isEligible, why }));
+    };
+    assert.deepEqual(
+      (await told()).map(({ name, isEligible }) => [name, isEligible]),
+      [
+        ["default/good", true],
+        ["default/refusing", true],
+        ["default/starting", false],
+      ],
+    );
+    const ejections = () => culvert.log.items.filter(({ msg }) => msg === "endpoint ejected").length;
+    for (const before = ejections(); ejections() === before; ) {
+      await client.run(await tool("dial-as"), "tcp", address, "7000"); // Until the other of the two is drawn.
+    }
+    const [good, refusing, starting] = await told();
+    assert.deepEqual(good, { name: "default/good", isEligible: true, why: "ready" });
+    // For a second and a half at first.
+    assert.match(refusing!.why, /^(ejected for \d+ s|to be probed): connecting failed/);
+    assert.equal(refusing!.isEligible, refusing!.why.startsWith("to be probed"));
+    assert.match(starting!.why, /not ready/);
+  }
+  assert.match(await text(node, "services"), /default\/echo .* [12]\/3$/m);
+  const { events } = await node.report<EventsReport>("events");
+  assert.equal(events.filter(({ event }) => event === "endpoint ejected").length, 2);
 });
 
 test("why tells of fail open and fail closed while every worker hangs", async () => {
@@ -251,7 +298,7 @@ test("a command whose node cannot be asked says why and what to do, each with an
   await failing(3, /there is no such socket; start it with culvert node/, ["pods", "--socket", "/run/nowhere.sock"]);
   assert.equal((await node.command(["version"])).code, 0);
   await culvert.kill();
-  for (const command of [["status"], ["connections"], ["why", "client", "echo:7000"], ["log-level", "warn"]]) {
+  for (const command of [["status"], ["log-level", "warn"]]) {
     await failing(3, /nobody listens there any more; .*start culvert node again/, command);
   }
   assert.match((await node.command(["version"])).stdout, /^running +none$/m);

@@ -32,6 +32,7 @@ async function declare(mesh: Mesh) {
     node.pod("client").serve(echo(port)),
     node.pod("strict", { whenProxyDown: "deny" }),
     node.pod("opted-out", { outboundOptOut: [{ ports: [port] }] }),
+    node.pod("observer", { record: { capture: { outbound: { egress: "observe" } } } }),
     node.pod("four", { families: [4] }),
     node.pod("strict-four", { families: [4], whenProxyDown: "deny" }),
     bystander,

@@ -12,11 +12,14 @@ import type { NodeView } from "./node-view.ts";
 const restart = "restart culvert node";
 
 export function nodeFindings(view: NodeView): Finding[] {
-  const { ok: isReady, reason } = view.readiness();
+  const { ok: isReady, reason, note } = view.readiness();
   return [
     isReady
       ? ok("ready", "the node is ready")
       : fault("ready", `the node is not ready: ${reason}`, "wait, or see culvert events"),
+    ...(note === undefined
+      ? []
+      : [warning("config", note, `correct ${view.configPath}; culvert config validate tells`)]),
     ...workerFindings(view),
     ...podFindings(view),
     ...captureFindings(view.capture.faults()),

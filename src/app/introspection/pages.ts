@@ -48,6 +48,7 @@ function status(view: NodeView): StatusReport {
     startedAt: view.startedAt.toISOString(),
     ready: ready.ok,
     notReadyBecause: ready.reason,
+    note: ready.note ?? "",
     live: live.ok,
     notLiveBecause: live.reason,
     mesh: {

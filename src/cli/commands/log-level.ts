@@ -9,7 +9,7 @@ import { type NodeOptions, show, withNodeOptions } from "../output.ts";
 
 export function addLogLevel(program: Command): void {
   withNodeOptions(program.command("log-level"))
-    .description("Show the log level of the running node, or change it until the node ends.")
+    .description("Show the log level of the running node, or change it until the node ends or mesh.yaml changes it.")
     .addArgument(new Argument("[level]", "the new one; connections are logged at info and debug").choices(logLevels))
     .addHelpText(
       "after",

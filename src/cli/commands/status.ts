@@ -45,6 +45,7 @@ function statusText(status: StatusReport): string {
     ["bytes", `${sum("sent")} sent, ${sum("received")} received`],
     ["descriptors", `${descriptors.open} of ${descriptors.limit}`],
     ["log level", status.logLevel],
+    ...(status.note === "" ? [] : [["note", status.note] as const]),
   ]);
 }
 
