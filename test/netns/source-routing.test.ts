@@ -163,3 +163,36 @@ test("what an application has not read yet when its pod is withdrawn still arriv
   assert.deepEqual(await culvert.exited(), { code: 0, signal: null });
   assert.deepEqual(await sourceRoutingOf(server), none);
 });
+
+test("a pod that the mesh file drops and takes up again keeps its routing for what is open, and has it once", async () => {
+  await using mesh = await Mesh.start();
+  const { node, pod } = await start(mesh);
+  const client = node.elsewhere("remote");
+  const culvert = await node.culvert({ podCidrs });
+  const open = async () => {
+    const socket = await (await client.socket()).connect(pod.ipv4, 7000);
+    await socket.send("x");
+    assert.equal(await socket.receive(1), "x");
+    return socket;
+  };
+  const first = await open();
+  pod.options = { enrolled: false };
+  await node.reload();
+  await assertThere(pod);
+  pod.options = {};
+  await node.reload();
+  const second = await open();
+  await first.close();
+  await culvert.connection();
+  await assertThere(pod);
+  await second.send("y");
+  assert.equal(await second.receive(1), "y");
+
+  pod.options = { enrolled: false };
+  await node.reload();
+  await second.close();
+  const end = performance.now() + patienceMs;
+  while ((await sourceRoutingOf(pod)).rules.length > 0)
+    assert.ok(performance.now() < end, "the routing is still there");
+  assert.deepEqual(await sourceRoutingOf(pod), none);
+});
