@@ -8,6 +8,7 @@ import { patienceMs } from "./harness/journal.ts";
 import { Mesh } from "./harness/mesh.ts";
 import type { RemoteSocket } from "./harness/remote-socket.ts";
 import { impatientHaproxy, nghttpd, nodeHttp2 } from "./harness/server-first.ts";
+import type { Service } from "./harness/service.ts";
 
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const emptySettings = "\0\0\0\x04\0\0\0\0\0";
@@ -15,6 +16,9 @@ const hourSeconds = 3600;
 
 const decided = async (culvert: Culvert, labels: Record<string, string>) =>
   (await culvert.metrics()).sum("culvert_connections_protocol_total", labels);
+
+/** Both of a service's addresses, as they are and as a URL has them. */
+const addressesOf = ({ ipv4, ipv6 }: Service) => [[ipv4, ipv4] as const, [ipv6, `[${ipv6}]`] as const];
 
 const seen = ({ protocol, protocolBy }: { protocol: string; protocolBy: string }) => `${protocol} ${protocolBy}`;
 
@@ -170,22 +174,24 @@ test("408 to an idle client teaches nothing, and clears nothing", async () => {
   const culvert = await node.culvert({ workers: 1, detectTimeoutSeconds: hourSeconds });
   let count = 0;
   const last = async () => seen((await culvert.connections(++count)).at(-1)!);
-  const idle = async (said: string) => {
-    const socket = await (await client.socket()).connect(web.ipv4, 80);
+  const idle = async (address: string, said: string) => {
+    const socket = await (await client.socket()).connect(address, 80);
     if (said !== "") await socket.send(said);
     assert.match(await socket.receive(12), /^HTTP\/1\.. 408$/);
     await socket.ending();
     await socket.close();
     return last();
   };
-  for (let i = 0; i < 4; i++) assert.equal(await idle(""), "unknown ended");
-  assert.equal(await idle("GE"), "opaque detected");
-  for (let i = 0; i < 3; i++) {
-    assert.equal(await client.run("curl", "-sS", `http://${web.ipv4}/`), "hello");
-    assert.equal(await last(), "http detected");
+  for (const [address, host] of addressesOf(web)) {
+    for (let i = 0; i < 3; i++) assert.equal(await idle(address, ""), "unknown ended");
+    assert.equal(await idle(address, "GE"), "opaque detected");
+    for (let i = 0; i < 3; i++) {
+      assert.equal(await client.run("curl", "-sS", `http://${host}/`), "hello");
+      assert.equal(await last(), "http detected");
+    }
+    assert.equal(await idle(address, ""), "unknown ended");
+    assert.equal(await idle(address, "GE"), "http learned");
   }
-  for (let i = 0; i < 2; i++) assert.equal(await idle(""), "unknown ended");
-  assert.equal(await idle("GE"), "http learned");
 });
 
 test("a client that sends junk changes nothing for others", async () => {
@@ -199,9 +205,9 @@ test("a client that sends junk changes nothing for others", async () => {
     return connections.map(seen).slice(-1)[0];
   };
   let [junked, good] = [0, 0];
-  const sendJunk = async () => {
+  const sendJunk = async (address: string) => {
     for (const junk of ["\0\0\0junk", "\x16\x03\x01\0\0", "GET junk\r\n\r\n", "\r\n\r\n\r\n"]) {
-      const socket = await (await vandal.socket()).connect(web.ipv4, 80);
+      const socket = await (await vandal.socket()).connect(address, 80);
       await socket.send(junk);
       await socket.shutdown();
       await socket.ending();
@@ -209,22 +215,24 @@ test("a client that sends junk changes nothing for others", async () => {
       assert.equal(await of("vandal", ++junked), "opaque detected", JSON.stringify(junk));
     }
   };
-  const half = async () => {
-    const socket = await (await client.socket()).connect(web.ipv4, 80);
+  const half = async (address: string) => {
+    const socket = await (await client.socket()).connect(address, 80);
     await socket.send("GE");
     await socket.shutdown();
     await socket.ending();
     await socket.close();
     return of("client", ++good);
   };
-  await sendJunk();
-  assert.equal(await half(), "opaque detected");
-  for (let i = 0; i < 3; i++) {
-    await client.run("curl", "-sS", `http://${web.ipv4}/`);
-    assert.equal(await of("client", ++good), "http detected");
-    await sendJunk();
+  for (const [address, host] of addressesOf(web)) {
+    await sendJunk(address);
+    assert.equal(await half(address), "opaque detected");
+    for (let i = 0; i < 3; i++) {
+      await client.run("curl", "-sS", `http://${host}/`);
+      assert.equal(await of("client", ++good), "http detected");
+    }
+    await sendJunk(address);
+    assert.equal(await half(address), "http learned");
   }
-  assert.equal(await half(), "http learned");
 });
 
 test("what a service's port is declared to speak is taken as it is, by the service and by its endpoint", async () => {
@@ -251,24 +259,34 @@ test("what a service's port is declared to speak is taken as it is, by the servi
 
 test("a connection on which nobody speaks is opaque after detectTimeoutSeconds, and carries what comes then", async () => {
   await using mesh = await Mesh.start();
-  const { culvert, server, play, say } = await stage(mesh, { detectTimeoutSeconds: 0.5 });
-  const how = await play(async (client) => {
-    const timedOut = { protocol: "opaque", by: "timeout" };
-    const end = performance.now() + patienceMs;
-    // No event tells of it before the connection ends.
-    while ((await decided(culvert, timedOut)) === 0) {
-      assert.ok(performance.now() < end, "no time-out");
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    await say(client, server, "GET / HTTP/1.1\r\n\r\n");
-    await say(server, client, "HTTP/1.1 200 OK\r\n");
-  });
-  assert.equal(how, "opaque timeout");
+  const { culvert, service, server, play, say } = await stage(mesh, { detectTimeoutSeconds: 0.5 });
+  for (const [i, address] of [service.ipv4, service.ipv6].entries()) {
+    const how = await play(async (client) => {
+      const timedOut = { protocol: "opaque", by: "timeout" };
+      const end = performance.now() + patienceMs;
+      // No event tells of it before the connection ends.
+      while ((await decided(culvert, timedOut)) === i) {
+        assert.ok(performance.now() < end, "no time-out");
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      await say(client, server, "GET / HTTP/1.1\r\n\r\n");
+      await say(server, client, "HTTP/1.1 200 OK\r\n");
+    }, address);
+    assert.equal(how, "opaque timeout");
+  }
 });
 
-test("a connection that fails or says nothing is unknown", async () => {
+test("a connection that says nothing, and one that is refused, is unknown", async () => {
   await using mesh = await Mesh.start();
-  const { culvert, play } = await stage(mesh);
-  assert.equal(await play(async () => {}), "unknown ended");
-  assert.equal(await decided(culvert, { protocol: "unknown", by: "ended" }), 1);
+  const closed = mesh.service("closed", { port: 7001, endpoints: [mesh.node("a").pod("server")] });
+  const { culvert, service, play } = await stage(mesh);
+  for (const address of [service.ipv4, service.ipv6])
+    assert.equal(await play(async () => {}, address), "unknown ended");
+  for (const address of [closed.ipv4, closed.ipv6]) {
+    const socket = await (await mesh.node("a").pod("client").socket()).connect(address, 7001);
+    await socket.ending();
+  }
+  const refused = await culvert.connections(2, ({ result }) => result === "refused");
+  assert.deepEqual(refused.map(seen), ["unknown ended", "unknown ended"]);
+  assert.equal(await decided(culvert, { protocol: "unknown", by: "ended" }), 4);
 });
