@@ -1,28 +1,15 @@
-// What becomes of connections while the proxy is killed, restarted, stopped or half hung: strict pods' never pass it by,
+// What becomes of connections while the proxy is stopped, hung or half hung: strict pods' never pass it by,
 // other pods' hardly notice. How a connection went is told by the client's socket itself (ChurnResult.direct).
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { otherObjects } from "../kernel/lab/other-objects.ts";
-import { echo } from "./harness/applications.ts";
-import { type ChurnResult, churn, EndlessChurn } from "./harness/churn.ts";
+import { churn, defaultConcurrency, EndlessChurn, failures } from "./harness/churn.ts";
+import { startGuarded } from "./harness/guarded.ts";
 import type { Host } from "./harness/host.ts";
 import { Mesh } from "./harness/mesh.ts";
 import { tool } from "./harness/tools.ts";
 
 const attempts = 10_000;
-/** Connections that a client has open at a time (harness/churn.ts). */
-const concurrency = 16;
-
-/** A strict client, a permissive one, and a service. */
-async function start(mesh: Mesh) {
-  const node = mesh.node("a");
-  const strict = node.pod("strict", { whenProxyDown: "deny" });
-  const permissive = node.pod("permissive");
-  const service = mesh.service("echo", { port: 7000, endpoints: [node.pod("server").serve(echo(7000))] });
-  await mesh.up();
-  return { node, strict, permissive, service };
-}
 
 /** Dials until the outcome is that one: no event tells when a heartbeat is stale. */
 async function until(outcome: string, host: Host, address: string): Promise<void> {
@@ -33,13 +20,9 @@ async function until(outcome: string, host: Host, address: string): Promise<void
   throw new Error(`${host.name}: not ${outcome} within 10 s`);
 }
 
-function failures({ failed }: ChurnResult): number {
-  return Object.values(failed).reduce((sum, count) => sum + count, 0);
-}
-
 test("proxy stopped (SIGSTOP): of a strict pod's 10,000 connects none passes it by, of a permissive pod's none fails", async (t) => {
   await using mesh = await Mesh.start();
-  const { node, strict, permissive, service } = await start(mesh);
+  const { node, strict, permissive, service } = await startGuarded(mesh);
   const culvert = await node.culvert();
   const loads = [
     await EndlessChurn.start(strict, service.ipv4, 7000),
@@ -69,7 +52,7 @@ test("proxy stopped (SIGSTOP): of a strict pod's 10,000 connects none passes it 
 
 test("one worker hung: nothing passes by, and nothing fails but what it was given within 3 s; later nothing at all", async (t) => {
   await using mesh = await Mesh.start();
-  const { node, strict, permissive, service } = await start(mesh);
+  const { node, strict, permissive, service } = await startGuarded(mesh);
   const culvert = await node.culvert({ workers: 2, env: { CULVERT_TEST_BUSY: "1", NODE_ENV: "test" } });
   const pods = [strict, permissive];
   const run = (connections: number) => Promise.all(pods.map((pod) => churn(pod, service.ipv4, 7000, { connections })));
@@ -83,7 +66,7 @@ test("one worker hung: nothing passes by, and nothing fails but what it was give
       Object.keys(result.failed).filter((error) => error !== "ETIMEDOUT"),
       [],
     );
-    assert.ok(failures(result) <= concurrency);
+    assert.ok(failures(result) <= defaultConcurrency);
   }
   assert.ok(
     first.some((result) => failures(result) > 0),
@@ -95,7 +78,7 @@ test("one worker hung: nothing passes by, and nothing fails but what it was give
 
 test("every worker hung: the proxy counts as gone after 3 s", async () => {
   await using mesh = await Mesh.start();
-  const { node, strict, permissive, service } = await start(mesh);
+  const { node, strict, permissive, service } = await startGuarded(mesh);
   const culvert = await node.culvert({ workers: 1, env: { CULVERT_TEST_BUSY: "0", NODE_ENV: "test" } });
   await until("connect: EPERM", strict, service.ipv6);
   await until("connected directly", permissive, service.ipv6);
@@ -105,48 +88,6 @@ test("every worker hung: the proxy counts as gone after 3 s", async () => {
   assert.deepEqual([passed.direct, passed.failed], [attempts, {}]);
   await culvert.kill();
 });
-
-for (const { title, end, isOther } of [
-  { title: "killed with -9 and restarted", end: "SIGKILL", isOther: false },
-  { title: "terminated and restarted", end: "SIGTERM", isOther: false },
-  { title: "killed with -9 and replaced by one of a new layout", end: "SIGKILL", isOther: true },
-  { title: "terminated and replaced by one of a new layout", end: "SIGTERM", isOther: true },
-] as const) {
-  test(`proxy ${title}: of a strict pod's connects none passes it by; of a permissive pod's none fails but those it had accepted`, async (t) => {
-    await using mesh = await Mesh.start();
-    const { node, strict, permissive, service } = await start(mesh);
-    const culvert = await node.culvert();
-    const loads = [
-      await EndlessChurn.start(strict, service.ipv4, 7000),
-      await EndlessChurn.start(permissive, service.ipv4, 7000),
-    ];
-    await culvert.connections(2000);
-    culvert.signal(end);
-    await culvert.exited();
-    const nextPhase = () => Promise.all(loads.map((load) => load.nextPhase()));
-    await nextPhase();
-    const denied = await churn(strict, service.ipv4, 7000, { connections: attempts });
-    const env = { NODE_ENV: "test", ...(isOther && { CULVERT_TEST_BPF: otherObjects("oneMapMore") }) };
-    const restarted = await node.culvert({ env });
-    await nextPhase();
-    await restarted.connections(2000);
-    const [strictOver, permissiveOver] = await Promise.all(loads.map((load) => load.stop()));
-    t.diagnostic(JSON.stringify({ denied, strictOver, permissiveOver }));
-    assert.deepEqual([denied.direct, denied.failed], [0, { EPERM: attempts }]);
-    assert.deepEqual(
-      strictOver!.map(({ direct }) => direct),
-      [0, 0, 0],
-    );
-    assert.deepEqual(strictOver![2]!.failed, {}, "restarted, it carries all");
-    assert.ok(strictOver!.reduce((sum, phase) => sum + phase.succeeded + failures(phase), 0) >= attempts);
-    const [under, without, again] = permissiveOver!;
-    // Of each that the client had open, the one that was accepted; and the one dialled in its place, if the dying process
-    // closed the first before its listener, in whose queue the second then waits.
-    assert.ok(failures(under!) <= 2 * concurrency, "what it had accepted");
-    assert.deepEqual([without!.failed, again!.failed], [{}, {}]);
-    assert.equal(again!.direct, 0, "no connect is missed after the restart");
-  });
-}
 
 test("strict pod, proxy killed and restarted: what arrives from outside never reaches the application past it", async () => {
   await using mesh = await Mesh.start();

@@ -13,7 +13,12 @@ export interface ChurnResult {
   readonly seconds: number;
 }
 
-const defaultConcurrency = 16;
+/** Connections that a client has open at a time, unless told otherwise. */
+export const defaultConcurrency = 16;
+
+export function failures({ failed }: ChurnResult): number {
+  return Object.values(failed).reduce((sum, count) => sum + count, 0);
+}
 
 export async function churn(
   client: Host,
