@@ -3,7 +3,7 @@
 import type { Cidr, IpAddress, IpFamily } from "../mesh/address.ts";
 import type { MeshDelta } from "../mesh/mesh-delta.ts";
 import type { ProxiedPod } from "../proxy/proxied-pod.ts";
-import type { Answer, Question } from "../proxy/questions.ts";
+import type { Part, Question } from "../proxy/questions.ts";
 import type { ProxyListener } from "../proxy/worker-proxy.ts";
 import type { Fd } from "../runtime/native.ts";
 
@@ -41,7 +41,7 @@ export type ToWorker =
   | { readonly type: "armPod"; readonly podId: number }
   /** `removal`: a number never used before. */
   | { readonly type: "removePod"; readonly podId: number; readonly removal: number; readonly resetsStreams: boolean }
-  /** Answered with the same id. */
+  /** Answered in parts with the same id. */
   | { readonly type: "ask"; readonly id: number; readonly question: Question }
   | { readonly type: "logConnections"; readonly wanted: boolean }
   /** Answer when no stream is open. */
@@ -57,7 +57,9 @@ export type FromWorker =
   | { readonly type: "podRemoved"; readonly podId: number }
   /** `keptSources`: there were connections to the pod's application under clients' addresses. */
   | { readonly type: "podIdle"; readonly removal: number; readonly keptSources: boolean }
-  | { readonly type: "answer"; readonly id: number; readonly answer: Answer }
+  /** Of the answer to that question; "answered" follows the last. */
+  | { readonly type: "part"; readonly id: number; readonly part: Part }
+  | { readonly type: "answered"; readonly id: number }
   | { readonly type: "drained" }
   /** Between these pods the network rewrites sources. */
   | {

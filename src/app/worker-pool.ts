@@ -2,7 +2,7 @@
 
 import { Worker } from "node:worker_threads";
 import type { MeshDelta } from "../mesh/mesh-delta.ts";
-import type { Answer, Answers, Question } from "../proxy/questions.ts";
+import type { Part, Parts, Question } from "../proxy/questions.ts";
 import type { FromWorker, ToWorker, WorkerSettings } from "./messages.ts";
 import type { RewrittenPair } from "./rewritten-pairs.ts";
 
@@ -20,12 +20,19 @@ export interface WorkerPoolEvents {
   onFailure(worker: number, error: unknown): void;
 }
 
+interface Asked {
+  /** By worker. */
+  readonly parts: Part[][];
+  readonly missing: Set<number>;
+  readonly resolve: () => void;
+}
+
 export class WorkerPool {
   readonly #workers: Worker[];
   readonly #waiting: { readonly answer: string; readonly left: Set<number>; readonly resolve: () => void }[];
   readonly #events: WorkerPoolEvents;
   /** Questions that not every worker has answered yet. */
-  readonly #asked: Map<number, (worker: number, answer: Answer) => void>;
+  readonly #asked: Map<number, Asked>;
   #nextQuestion: number;
   #isStopping: boolean;
   /** Removals of pods of which a worker has said so. */
@@ -82,22 +89,18 @@ export class WorkerPool {
     await this.#answered(`podRemoved ${podId}`);
   }
 
-  /** An answer per worker; undefined of those that did not answer in time: they hang. */
-  async ask<Q extends Question>(question: Q, timeoutMs = 1000): Promise<(Answers[Q["about"]] | undefined)[]> {
+  /** The parts of each worker's answer; undefined of those that did not answer in time: they hang. */
+  async ask<Q extends Question>(question: Q, timeoutMs = 1000): Promise<(Parts[Q["about"]][] | undefined)[]> {
     const id = this.#nextQuestion++;
-    const answers = new Array<Answers[Q["about"]] | undefined>(this.size).fill(undefined);
     const { promise, resolve } = Promise.withResolvers<void>();
-    let missing = this.size;
-    this.#asked.set(id, (worker, answer) => {
-      answers[worker] = answer as Answers[Q["about"]];
-      if (--missing === 0) resolve();
-    });
+    const asked: Asked = { parts: this.#workers.map(() => []), missing: new Set(this.#workers.keys()), resolve };
+    this.#asked.set(id, asked);
     const timer = setTimeout(resolve, timeoutMs);
     this.tell({ type: "ask", id, question });
     await promise;
     clearTimeout(timer);
     this.#asked.delete(id);
-    return answers;
+    return asked.parts.map((parts, worker) => (asked.missing.has(worker) ? undefined : (parts as Parts[Q["about"]][])));
   }
 
   /** Resolves when no stream is open. */
@@ -137,8 +140,8 @@ export class WorkerPool {
       this.#events.onSourceRewritten(message);
       return;
     }
-    if (message.type === "answer") {
-      this.#asked.get(message.id)?.(worker, message.answer);
+    if (message.type === "part" || message.type === "answered") {
+      this.#hear(worker, message);
       return;
     }
     if (message.type === "podIdle" && message.keptSources) this.#keptSources.add(message.removal);
@@ -151,6 +154,18 @@ export class WorkerPool {
       waiting.resolve();
       return;
     }
+  }
+
+  /** What comes too late is asked for by nobody any more. */
+  #hear(worker: number, message: Extract<FromWorker, { type: "part" | "answered" }>): void {
+    const asked = this.#asked.get(message.id);
+    if (asked === undefined) return;
+    if (message.type === "part") {
+      asked.parts[worker]!.push(message.part);
+      return;
+    }
+    asked.missing.delete(worker);
+    if (asked.missing.size === 0) asked.resolve();
   }
 
   #answered(answer: string): Promise<void> {

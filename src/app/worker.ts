@@ -3,6 +3,7 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { startHeartbeat } from "../kernel/heartbeat.ts";
+import type { Question } from "../proxy/questions.ts";
 import { WorkerProxy } from "../proxy/worker-proxy.ts";
 import { Reactor } from "../runtime/reactor.ts";
 import { WorkerCounters } from "../telemetry/counters.ts";
@@ -59,7 +60,7 @@ port.on("message", (message: ToWorker) => {
       );
       break;
     case "ask":
-      void proxy.answer(message.question).then((answer) => post({ type: "answer", id: message.id, answer }));
+      void answer(message.id, message.question);
       break;
     case "logConnections":
       proxy.logConnection = message.wanted ? logConnection : undefined;
@@ -79,6 +80,11 @@ port.on("message", (message: ToWorker) => {
 });
 startHeartbeat(settings.worker);
 post({ type: "started" });
+
+async function answer(id: number, question: Question): Promise<void> {
+  for await (const part of proxy.answer(question)) post({ type: "part", id, part });
+  post({ type: "answered", id });
+}
 
 function failForTest(): never {
   if (settings.failsForTest === "throw") {

@@ -92,6 +92,7 @@ export class MeshIndex {
 
   /** Everything behind a service's port. */
   candidatesOf({ service, port, endpoints }: ServiceTarget, family: IpFamily): Candidate[] {
+    const held = new Map(endpoints.map((it) => [it.label, it]));
     return service.endpoints.map((label) => {
       const workload = this.#workloadOf(service, label);
       const address = addressIn(workload, family);
@@ -99,7 +100,7 @@ export class MeshIndex {
         workload,
         address,
         port: targetPortOf(workload, port) ?? 0,
-        endpoint: endpoints.find((it) => it.label === label),
+        endpoint: held.get(label),
         because: ineligibility(workload, service, port) ?? "",
       };
     });

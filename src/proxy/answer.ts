@@ -1,5 +1,5 @@
-// A worker's answers to the main thread's questions: bounded lists, collected a slice per turn of the loop, so that a
-// question never keeps the traffic waiting.
+// A worker's answers to the main thread's questions: bounded lists, a part per turn of the loop, so that a question never
+// keeps the traffic waiting.
 
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { familyOf, formatSocketAddress } from "../mesh/address.ts";
@@ -10,89 +10,110 @@ import type { SocketWords } from "../runtime/reactor.ts";
 import type { EndpointState, OpenConnection, RouteState } from "../telemetry/reports.ts";
 import type { ProxyContext } from "./context.ts";
 import { decide, transportTo } from "./decide.ts";
-import type { Answer, Answers, ConnectionFilter, Question } from "./questions.ts";
+import type { ConnectionFilter, Part, Parts, Question } from "./questions.ts";
 
-/** Some 100 µs each. */
-const connectionsPerTurn = 500;
-const routesPerTurn = 50;
+/** What is looked at between two turns, and the most that a part has: some 0.5 ms. */
+const itemsPerTurn = 500;
 
-export async function answer(context: ProxyContext, question: Question): Promise<Answer> {
+export function answer(context: ProxyContext, question: Question): AsyncGenerator<Part> {
   if (question.about === "connections") return openConnections(context, question.filter, question.limit);
-  const routes: RouteState[] = [];
-  for (const [i, destination] of question.destinations.entries()) {
-    if (i % routesPerTurn === routesPerTurn - 1) await nextTurn();
-    routes.push(routeState(context, destination));
-  }
-  return routes;
+  return routes(context, question.destinations);
 }
 
-async function openConnections(
-  context: ProxyContext,
+async function* openConnections(
+  { streams }: ProxyContext,
   filter: ConnectionFilter,
   limit: number,
-): Promise<Answers["connections"]> {
-  const connections: OpenConnection[] = [];
-  let matching = 0;
+): AsyncGenerator<Parts["connections"]> {
+  let left = limit;
   let seen = 0;
+  let part = { open: streams.size, matching: 0, connections: [] as OpenConnection[] };
   // A Set's iterator goes on over what is added and removed meanwhile; what is opened from now on is not waited for.
-  const open = context.streams.size;
-  for (const stream of context.streams) {
+  const open = streams.size;
+  for (const stream of streams) {
     if (seen++ === open) break;
-    if (seen % connectionsPerTurn === 0) await nextTurn();
+    if (seen % itemsPerTurn === 0) {
+      yield part;
+      part = { open: 0, matching: 0, connections: [] };
+      await nextTurn();
+    }
     if (!stream.matches(filter)) continue;
     const described = stream.describe();
     if (filter.text !== undefined && !mentions(described, filter.text)) continue;
-    matching++;
-    if (connections.length < limit) connections.push(described);
+    part.matching++;
+    if (left-- > 0) part.connections.push(described);
   }
-  return { open, matching, connections };
+  yield part;
 }
 
 function mentions({ source, destination, endpoint }: OpenConnection, text: string): boolean {
   return source.includes(text) || destination.includes(text) || (endpoint?.includes(text) ?? false);
 }
 
-function routeState({ index, node, now }: ProxyContext, destination: SocketWords): RouteState {
-  const { w0, w1, w2 } = destination;
-  const nowMs = now();
-  const decision = decide(index, destination);
-  if (decision.to === "unknown") return { to: "unknown", name: undefined, transport: "plain", endpoints: [] };
-  if (decision.to === "workload") {
-    const { workload } = decision;
-    return { to: "workload", name: labelOf(workload), transport: transportTo(workload, node), endpoints: [] };
+async function* routes(context: ProxyContext, destinations: readonly SocketWords[]): AsyncGenerator<Parts["routes"]> {
+  let seen = 0;
+  for (const [destination, words] of destinations.entries()) {
+    for (const route of routeParts(context, words)) {
+      yield { destination, route };
+      seen += route.endpoints.length + 1;
+      if (seen < itemsPerTurn) continue;
+      seen = 0;
+      await nextTurn();
+    }
   }
-  const { service } = decision;
-  return {
-    to: "service",
-    name: service.name,
-    transport: undefined,
-    endpoints: index.candidatesOf(service, familyOf(w0, w1, w2)).map((it) => endpointState(service, it, node, nowMs)),
-  };
 }
 
-function endpointState(service: ServiceTarget, candidate: Candidate, node: string, nowMs: number): EndpointState {
+function* routeParts({ index, node, now }: ProxyContext, destination: SocketWords): Generator<RouteState> {
+  const decision = decide(index, destination);
+  if (decision.to === "unknown") {
+    yield { to: "unknown", name: undefined, transport: "plain", endpoints: [] };
+    return;
+  }
+  if (decision.to === "workload") {
+    const { workload } = decision;
+    yield { to: "workload", name: labelOf(workload), transport: transportTo(workload, node), endpoints: [] };
+    return;
+  }
+  const { service } = decision;
+  const { w0, w1, w2 } = destination;
+  const candidates = index.candidatesOf(service, familyOf(w0, w1, w2));
+  const health = healthOf(service, now());
+  for (let from = 0; from === 0 || from < candidates.length; from += itemsPerTurn) {
+    const endpoints = candidates.slice(from, from + itemsPerTurn).map((it) => endpointState(it, node, health));
+    yield { to: "service", name: service.name, transport: undefined, endpoints };
+  }
+}
+
+/** What is known of a service's endpoints together. */
+interface Health {
+  readonly nowMs: number;
+  readonly nearest: ReadonlySet<Endpoint>;
+  readonly areAllEjected: boolean;
+}
+
+function healthOf({ tiers, endpoints }: ServiceTarget, nowMs: number): Health {
+  const areAllEjected = !endpoints.some((it) => isAvailable(it, nowMs));
+  return { nowMs, nearest: new Set(tiers[0] ?? []), areAllEjected };
+}
+
+function endpointState(candidate: Candidate, node: string, health: Health): EndpointState {
   const { workload, address, port, endpoint, because } = candidate;
   return {
     name: labelOf(workload),
     address: formatSocketAddress(address, port),
     node: workload.node,
     transport: transportTo(workload, node),
-    isEligible: endpoint !== undefined && (isAvailable(endpoint, nowMs) || areAllEjected(service, nowMs)),
-    why: endpoint === undefined ? because : healthOf(service, endpoint, nowMs),
+    isEligible: endpoint !== undefined && (isAvailable(endpoint, health.nowMs) || health.areAllEjected),
+    why: endpoint === undefined ? because : describeHealth(endpoint, health),
     openConnections: endpoint?.openConnections ?? 0,
   };
 }
 
-function healthOf(service: ServiceTarget, endpoint: Endpoint, nowMs: number): string {
-  const tier = service.tiers.findIndex((it) => it.includes(endpoint));
-  const nearness = tier === 0 ? "ready" : "ready, when those that are nearer are crowded or ejected";
+function describeHealth(endpoint: Endpoint, { nowMs, nearest, areAllEjected }: Health): string {
+  const nearness = nearest.has(endpoint) ? "ready" : "ready, when those that are nearer are crowded or ejected";
   if (endpoint.ejectedUntilMs === 0) return nearness;
   if (isAvailable(endpoint, nowMs)) return "to be probed: connecting failed before";
   const leftMs = Math.max(endpoint.ejectedUntilMs - nowMs, 0);
   const ejected = endpoint.isProbed ? "being probed" : `ejected for ${Math.ceil(leftMs / 1000)} s: connecting failed`;
-  return areAllEjected(service, nowMs) ? `${ejected}, but so it did to all: tried nevertheless` : ejected;
-}
-
-function areAllEjected({ endpoints }: ServiceTarget, nowMs: number): boolean {
-  return !endpoints.some((it) => isAvailable(it, nowMs));
+  return areAllEjected ? `${ejected}, but so it did to all: tried nevertheless` : ejected;
 }

@@ -19,8 +19,11 @@ export type Question =
   | { readonly about: "connections"; readonly filter: ConnectionFilter; readonly limit: number }
   | { readonly about: "routes"; readonly destinations: readonly SocketWords[] };
 
-export interface Answers {
+/** An answer comes in parts, none of which takes long to make or to hand over. */
+export interface Parts {
+  /** `open`: of the first part; the others have 0. */
   connections: { readonly open: number; readonly matching: number; readonly connections: readonly OpenConnection[] };
-  routes: readonly RouteState[];
+  /** `destination`: index into the question's. A service with many endpoints has several parts, at least one. */
+  routes: { readonly destination: number; readonly route: RouteState };
 }
-export type Answer = Answers[Question["about"]];
+export type Part = Parts[Question["about"]];

@@ -15,7 +15,7 @@ import { Detection } from "./detection.ts";
 import { Inbound } from "./inbound.ts";
 import { Outbound } from "./outbound.ts";
 import type { ProxiedPod } from "./proxied-pod.ts";
-import type { Answer, Question } from "./questions.ts";
+import type { Part, Question } from "./questions.ts";
 import { type PodPair, SameNode } from "./same-node.ts";
 import { SourcePorts } from "./source-ports.ts";
 
@@ -132,7 +132,7 @@ export class WorkerProxy {
   }
 
   /** Does not keep the traffic waiting. */
-  answer(question: Question): Promise<Answer> {
+  answer(question: Question): AsyncGenerator<Part> {
     return answer(this.#context, question);
   }
 

@@ -79,10 +79,10 @@ async function connections(view: NodeView, query: URLSearchParams): Promise<Conn
     text: query.get("address") ?? undefined,
   };
   const answers = await view.workers.ask({ about: "connections", filter, limit });
-  const found = answers.flatMap((answer, worker) =>
-    (answer?.connections ?? []).map((connection) => ({ ...connection, worker })),
+  const found = answers.flatMap((parts = [], worker) =>
+    parts.flatMap(({ connections }) => connections.map((connection) => ({ ...connection, worker }))),
   );
-  const sum = (of: "open" | "matching") => answers.reduce((total, answer) => total + (answer?.[of] ?? 0), 0);
+  const sum = (of: "open" | "matching") => answers.flat().reduce((total, part) => total + (part?.[of] ?? 0), 0);
   return {
     // Of all workers' together the longest: what each sent is at most `limit`.
     connections: found.sort((a, b) => b.durationMs - a.durationMs).slice(0, limit),

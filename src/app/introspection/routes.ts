@@ -13,18 +13,22 @@ export async function askRoutes(
   if (destinations.length === 0) return [];
   const words = destinations.map(({ address, port }) => socketWordsOf(address, port));
   const answers = await workers.ask({ about: "routes", destinations: words });
-  const heard = answers.filter((answer) => answer !== undefined);
-  return destinations.map((_, i) => joined(heard.map((answer) => answer[i]!)));
+  const heard = Map.groupBy(
+    answers.flatMap((parts) => parts ?? []),
+    ({ destination }) => destination,
+  );
+  return destinations.map((_, i) => joined((heard.get(i) ?? []).map(({ route }) => route)));
 }
 
 /** Workers share the snapshot, so they differ in what they have seen of an endpoint only. */
 function joined(routes: readonly RouteState[]): RouteState | undefined {
   const [first] = routes;
   if (first === undefined) return undefined;
-  return {
-    ...first,
-    endpoints: first.endpoints.map((_, i) => joinedEndpoint(routes.flatMap((it) => it.endpoints[i] ?? []))),
-  };
+  const endpoints = Map.groupBy(
+    routes.flatMap((it) => it.endpoints),
+    ({ name, address }) => `${name} ${address}`,
+  );
+  return { ...first, endpoints: [...endpoints.values()].map(joinedEndpoint) };
 }
 
 function joinedEndpoint(states: readonly EndpointState[]): EndpointState {
