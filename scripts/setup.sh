@@ -24,6 +24,8 @@ case $purpose in
     packages+=(openssh-server openssh-client exim4-daemon-light nghttp2-server)
     packages+=(postgresql-15 postgresql-client-15 mariadb-server-core mariadb-client-core)
     packages+=(qemu-system-x86 busybox e2fsprogs)
+    # Any Go will do, and the distribution's is large.
+    command -v go /usr/local/go/bin/go >/dev/null || packages+=(golang-go)
     ;;
   kernels) packages+=(nginx-light curl qemu-system-x86 busybox e2fsprogs) ;;
   bench) packages+=(nginx-light libnginx-mod-stream haproxy procps linux-perf) ;;

@@ -13,8 +13,6 @@ namespace {
 
 constexpr int64_t kHandshakesPerTurnNs = 1'000'000;
 constexpr int kMaxReadBlocks = 8;
-// A peer that asks for key updates and does not read the answers: reading stops at so many bytes of them.
-constexpr size_t kMaxUnsentWhileReading = 64 * 1024;
 constexpr size_t kPastEndBytes = 256 * 1024;
 
 // Closing with bytes unread sends RST, and some peers then never see the alert.
@@ -162,11 +160,6 @@ void Reactor::ReadTls(int32_t index) {
     ReadPastEnd(index);
     return;
   }
-  if (session.Unsent() > kMaxUnsentWhileReading) {
-    session.is_reading_held = true;
-    connection.Clear(kReadable);
-    return;
-  }
   session.LookAgain(connection.Has(kHungUp));
   int wanted = std::min<int>(connection.read_blocks, slab_.Available());
   int filled = 0;
@@ -186,7 +179,6 @@ void Reactor::ReadTls(int32_t index) {
     words[5] = block * kBlockBytes;
     words[6] = int32_t(bytes);
   }
-  if (session.Unsent() > 0) connection.Set(kBlockedWrite); // answers to key updates
   if (result == TlsResult::kDone) {
     connection.read_blocks = uint8_t(std::min(kMaxReadBlocks, wanted * 2));
     return;
@@ -233,11 +225,6 @@ bool Reactor::WriteTls(int32_t index) {
   if (connection.queue_head == Connection::kNone && connection.Has(kFinRequested | kCloseRequested) &&
       !connection.Has(kResetRequested))
     session.SendCloseNotify();
-  if (session.is_reading_held && session.Unsent() == 0) {
-    session.is_reading_held = false;
-    connection.Set(kReadable);
-    AddReady(index);
-  }
   return true;
 }
 

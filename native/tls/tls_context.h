@@ -24,7 +24,7 @@ struct TlsContextConfig {
   std::vector<std::string> protocols; // ALPN, the preferred first; at most 16
   bool requires_peer_certificate;     // of a client; a server always needs one
   bool is_hybrid;                     // X25519MLKEM768 first
-  int64_t key_update_records;         // our keys are changed, and the peer's asked for, after so many records
+  int64_t key_update_records;         // our keys are changed after writing so many records
 };
 
 class TlsContext {

@@ -109,7 +109,6 @@ TlsResult TlsSession::Read(uint8_t *to, size_t capacity, size_t *bytes) {
     int result = SSL_read_ex(ssl_, to + *bytes, capacity - *bytes, &got);
     if (result != 1) return Diagnose(result);
     *bytes += got;
-    CountRecord();
   }
   return TlsResult::kDone;
 }
@@ -128,11 +127,12 @@ bool TlsSession::Write(const uint8_t *from, size_t length, bool more_follow) {
   return write_error_ == 0;
 }
 
-// AES-GCM wears out after 2^24.5 full records under one key (RFC 8446 §5.5).
+// AES-GCM wears out after 2^24.5 full records under one key (RFC 8446 §5.5). The peer looks after its own: Go's
+// crypto/tls cannot read on after it was asked for an update when it had sent close_notify.
 void TlsSession::CountRecord() {
-  if (++records_ < context_->KeyUpdateRecords() || is_closed_for_writing_) return;
+  if (++records_ < context_->KeyUpdateRecords()) return;
   records_ = 0;
-  if (SSL_key_update(ssl_, SSL_KEY_UPDATE_REQUESTED) == 1) SSL_do_handshake(ssl_);
+  if (SSL_key_update(ssl_, SSL_KEY_UPDATE_NOT_REQUESTED) == 1) SSL_do_handshake(ssl_);
 }
 
 void TlsSession::SendCloseNotify() {

@@ -4,7 +4,8 @@
 //   handshaking ──> established ──(read | write)*──> closed for writing ──> gone
 //
 // Writing never waits: what the socket does not take of a record is kept here, encrypted. Whoever writes stops while
-// Unsent() is not 0, so that is a record, or what the handshake and key updates ask for, at most.
+// Unsent() is not 0, so that is a record or our part of the handshake at most: reading makes OpenSSL write nothing (it
+// answers a peer's key update before the next record).
 #pragma once
 
 #include "tls/tls_context.h"
@@ -73,9 +74,6 @@ public:
   // False: WriteError() says why.
   bool FlushUnsent();
 
-  // Reading was put off until what is unsent has gone.
-  bool is_reading_held = false;
-
   TlsFailure Failure() const { return failure_; }
   // The one that was sent or, if none was, received; 0: neither.
   int32_t Alert() const { return sent_alert_ != 0 ? sent_alert_ : received_alert_; }
@@ -104,7 +102,7 @@ private:
   int fd_ = -1;
   std::vector<uint8_t> unsent_; // encrypted; from unsent_begin_ on
   size_t unsent_begin_ = 0;
-  int64_t records_ = 0; // since the last change of keys
+  int64_t records_ = 0; // written since our keys were changed last
   TlsFailure failure_ = TlsFailure::kNone;
   int socket_error_ = 0;
   int write_error_ = 0;

@@ -163,7 +163,7 @@ export interface TlsContextOptions {
   requiresPeerCertificate: boolean;
   /** The X25519MLKEM768 group first. */
   isHybrid: boolean;
-  /** After so many records both sides' keys are changed; 2 ** 23 is below what AES-GCM allows. */
+  /** Our keys are changed after writing so many records; 2 ** 23 is below what AES-GCM allows. */
   keyUpdateRecords: number;
 }
 

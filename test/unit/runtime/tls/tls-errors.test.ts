@@ -22,6 +22,7 @@ import {
   TlsServerFixture,
 } from "./tls-fixture.ts";
 
+const stat = { tlsPutOff: 18 } as const;
 const { ETIMEDOUT, EPROTO } = constants.errno;
 const hourMs = 3_600_000;
 const ago = (hours: number) => new Date(Date.now() - hours * hourMs);
@@ -212,6 +213,18 @@ test("other connections carry on while handshakes fail, one after the other and 
   );
   assert.ok(handlers.slice(1).every((handler) => /^TLS_(NOT_TLS|PROTOCOL)$/.test(codeOf(handler)[0]!)));
   neighbour.destroy();
+});
+
+test("a crowd of handshakes is served over several turns, and every one of them is served", async () => {
+  using _awake = stayAwake();
+  using fixture = new TlsServerFixture(() => new TlsEcho());
+  const sockets = Array.from({ length: 40 }, () => {
+    const socket = tlsConnect({ ...nodeOptions(), port: fixture.port, host: "127.0.0.1" });
+    socket.on("error", () => {});
+    return once(socket, "secureConnect").then(() => socket.destroy());
+  });
+  await Promise.all(sockets);
+  assert.ok(fixture.stats[stat.tlsPutOff]! > 0, "some had to wait for the next turn");
 });
 
 test("every failure has a code of its own, whose message has words for what went wrong", () => {
