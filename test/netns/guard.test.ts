@@ -24,9 +24,10 @@ test("proxy stopped (SIGSTOP): of a strict pod's 10,000 connects none passes it 
   await using mesh = await Mesh.start();
   const { node, strict, permissive, service } = await startGuarded(mesh);
   const culvert = await node.culvert();
+  // What was captured just before waits until it goes on: longer than 10 s on a loaded machine.
   const loads = [
-    await EndlessChurn.start(strict, service.ipv4, 7000),
-    await EndlessChurn.start(permissive, service.ipv4, 7000),
+    await EndlessChurn.start(strict, service.ipv4, 7000, 60),
+    await EndlessChurn.start(permissive, service.ipv4, 7000, 60),
   ];
   await culvert.connections(500);
   culvert.signal("SIGSTOP");

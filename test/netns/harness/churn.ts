@@ -48,9 +48,11 @@ export class EndlessChurn {
     this.#process = process;
   }
 
-  static async start(client: Host, address: string, port: number): Promise<EndlessChurn> {
+  /** `patienceSeconds`: how long a connection may take. */
+  static async start(client: Host, address: string, port: number, patienceSeconds = 10): Promise<EndlessChurn> {
+    const patience = `CHURN_PATIENCE_S=${patienceSeconds}`;
     const endless = new EndlessChurn(
-      await client.start(await tool("churn"), address, `${port}`, "0", `${defaultConcurrency}`),
+      await client.start("env", patience, await tool("churn"), address, `${port}`, "0", `${defaultConcurrency}`),
     );
     await endless.#phaseBegan();
     return endless;

@@ -7,7 +7,7 @@
 // not, to something beyond this namespace, which a captured one is not.
 #include "tool.h"
 
-enum { max_phases = 16, max_concurrency = 256, patience_s = 10 };
+enum { max_phases = 16, max_concurrency = 256 };
 
 struct phase {
   long succeeded;
@@ -22,6 +22,7 @@ struct connection {
 
 static struct phase phases[max_phases];
 static struct connection connections[max_concurrency];
+static double patience_seconds = 10; // or CHURN_PATIENCE_S: how long a connection may take
 static int poller, current, concurrency;
 static long started, limit, open_count;
 static struct sockaddr_storage target;
@@ -104,6 +105,7 @@ int main(int argc, char **argv) {
   if (argc != 5 && argc != 6)
     return fprintf(stderr, "usage: churn ADDRESS PORT CONNECTIONS CONCURRENCY [FIRST_SOURCE_PORT]\n"), 2;
   raise_descriptor_limit();
+  if (getenv("CHURN_PATIENCE_S") != NULL) patience_seconds = atof(getenv("CHURN_PATIENCE_S"));
   setvbuf(stdout, NULL, _IOLBF, 0);
   target_length = parse_address(argv[1], atoi(argv[2]), &target);
   limit = atol(argv[3]);
@@ -142,7 +144,7 @@ int main(int argc, char **argv) {
     double now = seconds_now();
     if (count == 0)
       for (int i = 0; i < concurrency; i++)
-        if (connections[i].fd >= 0 && now - connections[i].began > patience_s) finish(&connections[i], ETIMEDOUT);
+        if (connections[i].fd >= 0 && now - connections[i].began > patience_seconds) finish(&connections[i], ETIMEDOUT);
   }
   print_result();
 }
