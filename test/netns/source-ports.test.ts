@@ -1,5 +1,5 @@
-// Ports that the proxy chooses are never met: by no client that leaves its ports to its kernel, and by none whose ports are
-// chosen by others, as its address is not kept.
+// Ports that the proxy chooses are met neither by clients that choose theirs in the same range and whose addresses are not
+// kept, nor by what a client has bound itself before; and what becomes of one that meets one.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -8,7 +8,7 @@ import { echo } from "./harness/applications.ts";
 import { churn } from "./harness/churn.ts";
 import type { Host } from "./harness/host.ts";
 import { Mesh } from "./harness/mesh.ts";
-import type { Pod } from "./harness/pod.ts";
+import { hold, meetings } from "./harness/source-meetings.ts";
 
 const podCidrs = ["10.244.0.0/16", "fd00:244::/32"];
 const port = 7000;
@@ -17,22 +17,6 @@ const families = [
   { family: "IPv4", of: (host: Host) => host.ipv4 },
   { family: "IPv6", of: (host: Host) => host.ipv6 },
 ] as const;
-
-/** SYNs that arrived for a connection which had not ended: what a meeting of ports is to the kernel. */
-function meetings(pod: Pod): number {
-  return pod.namespace.counter("TcpExt", "TCPSYNChallenge");
-}
-
-async function hold(client: Host, address: string, count: number) {
-  return Promise.all(
-    Array.from({ length: count }, async () => {
-      const socket = await (await client.socket()).connect(address, port);
-      await socket.send("x");
-      assert.equal(await socket.receive(1), "x");
-      return socket;
-    }),
-  );
-}
 
 for (const { family, of } of families) {
   test(`node-sourced and outside clients that use ports of the proxy's range never hang, over ${family}`, async () => {
@@ -45,7 +29,7 @@ for (const { family, of } of families) {
     const before = meetings(server);
     for (const client of clients) {
       // Open all the while: each a port of the proxy's, were they kept.
-      const held = await hold(client, of(server), 20);
+      const held = await hold(client, of(server), port, 20);
       const options = { connections: 4000, firstSourcePort: firstSourcePort };
       const { succeeded, failed } = await churn(client, of(server), port, options);
       assert.deepEqual([succeeded, failed], [4000, {}], client.name);
@@ -54,35 +38,6 @@ for (const { family, of } of families) {
     assert.equal(meetings(server), before);
   });
 }
-
-test("100,000 connections of ordinary clients never meet a port of ours", async (t) => {
-  await using mesh = await Mesh.start();
-  const node = mesh.node("a");
-  const server = node.pod("server").serve(echo(port));
-  const clients = Array.from({ length: 8 }, (_, i) =>
-    i % 2 === 0 ? node.pod(`plain-${i}`, { enrolled: false }) : node.elsewhere(`remote-${i}`),
-  );
-  const culvert = await node.culvert({ podCidrs, workers: 3 });
-  const before = meetings(server);
-  // Connections that stay: their ports are taken all the while.
-  const held = (await Promise.all(clients.map((client) => hold(client, server.ipv4, 4)))).flat();
-  // Beyond 14,000 of one client to one address within a minute the search for a free port makes connecting slow.
-  const [rounds, connections] = [5, 1250];
-  for (let round = 0; round < rounds; round++) {
-    const results = await Promise.all(
-      clients.flatMap((client) =>
-        families.map(({ of }) => churn(client, of(server), port, { connections, concurrency: 8 })),
-      ),
-    );
-    t.diagnostic(JSON.stringify(results.map(({ seconds }) => seconds)));
-    for (const { succeeded, failed } of results) assert.deepEqual([succeeded, failed], [connections, {}]);
-  }
-  assert.equal(meetings(server), before);
-  const metrics = await culvert.metrics();
-  const seenAs = (how: string) => metrics.sum("culvert_inbound_sources_total", { seen_as: how });
-  assert.deepEqual([seenAs("client"), seenAs("pod"), seenAs("pod_after_retry")], [100_032, 0, 0]);
-  for (const socket of held) await socket.close();
-});
 
 for (const { family, of } of families) {
   test(`a port of the range that a client has bound itself is never chosen for it, over ${family}`, async () => {
