@@ -1,4 +1,4 @@
-// npm run bench -- tcp | churn | first-byte   [--quick] [--rounds N] [--seconds S] [--subjects a,b,…] [--out FILE]
+// npm run bench -- tcp | churn | first-byte | config   [--quick] [--rounds N] [--seconds S] [--subjects a,b,…] [--out FILE]
 //
 // Measures, prints a table, writes the result file (README.md says how to read them). What the run made (processes,
 // namespaces, cgroups) is removed when this process ends, in whichever way: test/netns/harness/reaper.sh sees to it.
@@ -7,6 +7,7 @@ import { parseArgs } from "node:util";
 import { SampleBook, toFigures } from "./figures.ts";
 import { commit, machineFacts } from "./machine.ts";
 import { measureChurn } from "./macro/churn.ts";
+import { measureConfig } from "./macro/config.ts";
 import { firstByteWorks } from "./macro/first-byte.ts";
 import { subjects as allSubjects, type Subject } from "./macro/subjects.ts";
 import { measureWorks, tcpWorks, type Work } from "./macro/tcp.ts";
@@ -55,6 +56,18 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
     measure: ({ quick, seconds, subjects }, book) =>
       measureChurn(subjects, { durationMs: seconds * 1000, bucketMs: quick ? 100 : 1000 }, book, progress),
   },
+  config: {
+    subjects: ["culvert-relay"],
+    baselines: [],
+    full: { rounds: 10, seconds: 1 },
+    measure: async ({ quick, rounds }, book) => {
+      const size = quick
+        ? { workloads: 200, services: 100, changes: 3 }
+        : { workloads: 10_000, services: 5000, changes: 10 };
+      await measureConfig({ rounds, ...size }, book, progress);
+      return 0;
+    },
+  },
 };
 
 /** Pieces of work, or two families: about a second for each subject, or less. */
@@ -62,6 +75,7 @@ const quickSettings: Readonly<Record<string, { rounds: number; seconds: number }
   tcp: { rounds: 1, seconds: 0.15 },
   churn: { rounds: 1, seconds: 0.6 },
   "first-byte": { rounds: 1, seconds: 0.3 },
+  config: { rounds: 1, seconds: 1 },
 };
 
 async function main(): Promise<number> {

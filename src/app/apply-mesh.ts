@@ -7,7 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { LoadedMesh } from "../discovery/file-source.ts";
 import type { Capture } from "../kernel/capture.ts";
 import { changeOf } from "../mesh/mesh-delta.ts";
-import { ineligibility, labelOf, type MeshSnapshot } from "../mesh/snapshot.ts";
+import { changeKernelMesh, setKernelMesh } from "./kernel-mesh.ts";
 import { handshakeGraceMs } from "./pods.ts";
 import type { Presence } from "./presence.ts";
 import type { WorkerPool } from "./worker-pool.ts";
@@ -19,9 +19,9 @@ export interface Applied {
 }
 
 /** For the start: the pods are not yet enrolled. */
-export async function applyFirst({ node, snapshot }: LoadedMesh, capture: Capture, workers: WorkerPool): Promise<void> {
-  setKernelMaps(snapshot, node.podCidrs, capture);
-  await workers.applyMesh(changeOf(undefined, snapshot).additions);
+export async function applyFirst(loaded: LoadedMesh, capture: Capture, workers: WorkerPool): Promise<void> {
+  setKernelMesh(loaded, capture);
+  await workers.applyMesh(changeOf(undefined, loaded.snapshot).additions);
 }
 
 /** Rejects with `before` in force again when `next` does not fit into the kernel's maps. */
@@ -33,9 +33,9 @@ export async function applyMesh(
   const { additions, removals } = changeOf(before.snapshot, next.snapshot);
   await workers.applyMesh(additions);
   try {
-    setKernelMaps(next.snapshot, next.node.podCidrs, capture);
+    changeKernelMesh(before, next, capture);
   } catch (error) {
-    setKernelMaps(before.snapshot, before.node.podCidrs, capture);
+    setKernelMesh(before, capture);
     const back = changeOf(next.snapshot, before.snapshot);
     await workers.applyMesh([...back.additions, ...back.removals]);
     throw error;
@@ -48,24 +48,4 @@ export async function applyMesh(
   }
   workers.tell({ type: "connectTimeout", milliseconds: next.node.connectTimeoutMs });
   return presence.counts;
-}
-
-function setKernelMaps(snapshot: MeshSnapshot, podCidrs: LoadedMesh["node"]["podCidrs"], capture: Capture): void {
-  const { workloads, services } = snapshot;
-  capture.setDestinations(
-    [...workloads, ...services].flatMap((each) => each.addresses),
-    podCidrs,
-  );
-  capture.setRefused(portsWithoutEndpoint(snapshot));
-}
-
-/** Ports of services that no workload stands behind that is ready: the hook refuses what is dialled there. */
-function portsWithoutEndpoint({ workloads, services }: MeshSnapshot) {
-  const byLabel = new Map(workloads.map((it) => [labelOf(it), it]));
-  return services.flatMap((service) => {
-    const behind = service.endpoints.map((label) => byLabel.get(label)!);
-    return service.ports
-      .filter((port) => behind.every((it) => ineligibility(it, service, port) !== undefined))
-      .flatMap(({ port }) => service.addresses.map((address) => ({ address, port })));
-  });
 }

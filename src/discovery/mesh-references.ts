@@ -9,79 +9,113 @@ import { type DocumentPath, formatPath } from "./yaml-source.ts";
 
 type Report = (path: DocumentPath, message: string) => void;
 
-interface Entry {
-  readonly value: Record<string, unknown>;
-  readonly path: DocumentPath;
-  /** `namespace/name`; undefined when it has no usable name. */
+/** What an entry says by itself. */
+interface Facts {
+  /** `namespace/name`, or the name of a node; undefined when it has no usable name. */
   readonly label: string | undefined;
+  readonly namespace: string;
+  readonly addresses: readonly (string | undefined)[];
+  readonly netns: readonly (string | undefined)[];
+  readonly portNames: readonly (string | undefined)[];
+  readonly ports: readonly (string | undefined)[];
+  /** Names of target ports. */
+  readonly targets: readonly (string | undefined)[];
 }
+
+interface Entry extends Facts {
+  readonly value: Record<string, unknown>;
+  readonly list: "nodes" | "workloads" | "services";
+  readonly index: number;
+}
+
+/** Of entries that were seen before and are the same objects still (entry-cache.ts): of a large mesh nearly all. */
+const knownFacts = new WeakMap<object, Facts>();
 
 export function checkReferences(document: unknown, report: Report): void {
   const root = mapping(document);
   const nodes = entriesOf(root, "nodes");
   const workloads = entriesOf(root, "workloads");
   const services = entriesOf(root, "services");
-  checkUnique(
-    nodes.map(({ value, path }) => ({ key: textOf(value.name), path: [...path, "name"] })),
-    report,
-    (name, holder) => `${name} is already the name of ${holder}; choose another`,
-  );
+  const isTaken = (name: string, holder: string) => `${name} is already the name of ${holder}; choose another`;
+  for (const entries of [nodes, workloads, services]) {
+    checkUnique(
+      entries,
+      ({ label }) => [label],
+      () => ["name"],
+      report,
+      isTaken,
+    );
+  }
   checkNodeAddresses(nodes, services, report);
   checkNodes(root, nodes, workloads, report);
+  const all = [...workloads, ...services];
   checkUnique(
-    workloads.map(nameClaim),
-    report,
-    (label, holder) => `${label} is already the name of ${holder}; choose another`,
-  );
-  checkUnique(
-    services.map(nameClaim),
-    report,
-    (label, holder) => `${label} is already the name of ${holder}; choose another`,
-  );
-  checkUnique(
-    [...workloads, ...services].flatMap(addressClaims),
+    all,
+    ({ addresses }) => addresses,
+    (i) => ["addresses", i],
     report,
     (address, holder) => `${address} is already used as ${holder}; an address belongs to one workload or one service`,
   );
   checkUnique(
-    workloads.map(netnsClaim),
+    workloads,
+    ({ netns }) => netns,
+    () => ["netns"],
     report,
     (_, holder) => `is the same network namespace as ${holder}; a namespace holds one workload`,
   );
-  for (const { value, path } of [...workloads, ...services]) {
+  for (const entry of all) {
+    if (entry.ports.length < 2) continue;
     checkUnique(
-      items(value.ports).map((it, i) => ({ key: textOf(mapping(it).name), path: [...path, "ports", i, "name"] })),
+      [entry],
+      ({ portNames }) => portNames,
+      (i) => ["ports", i, "name"],
       report,
-      (name, holder) => `${name} is already the name of ${holder}; choose another`,
+      isTaken,
     );
   }
-  const byLabel = new Map(workloads.flatMap((it) => (it.label === undefined ? [] : [[it.label, it] as const])));
-  const selectable = new LabelIndex(workloads.map((it) => ({ ...it, ...selectableAs(it.value) })));
   for (const service of services) {
+    if (service.ports.length < 2) continue;
     checkUnique(
-      portClaims(service),
+      [service],
+      ({ ports }) => ports,
+      (i) => ["ports", i, "port"],
       report,
       (port, holder) => `port ${port} is already declared as ${holder}; a port goes to one target port`,
     );
-    const behind =
-      service.value.selector === undefined
-        ? checkEndpoints(service, byLabel, report)
-        : selectable.select(namespaceOf(service.value), textMapping(service.value.selector));
+  }
+  checkWhatIsBehind(workloads, services, report);
+  checkCgroups(mapping(mapping(root.node).cgroups), report);
+}
+
+function checkWhatIsBehind(workloads: readonly Entry[], services: readonly Entry[], report: Report): void {
+  const byLabel = new Map(workloads.map((it) => [it.label, it]));
+  let selectable: LabelIndex<Entry & { labels: Record<string, string> }> | undefined;
+  for (const service of services) {
+    const { selector } = service.value;
+    const listed = selector === undefined ? checkEndpoints(service, byLabel, report) : [];
+    if (service.targets.every((name) => name === undefined)) continue;
+    selectable ??= new LabelIndex(workloads.map((it) => ({ ...it, labels: textMapping(it.value.labels) })));
+    const behind = selector === undefined ? listed : selectable.select(service.namespace, textMapping(selector));
     checkTargetPorts(service, behind, report);
   }
-  checkCgroups(mapping(mapping(root.node).cgroups), report);
 }
 
 /** A workload may have its node's address (hostNetwork); another node and a service may not. */
 function checkNodeAddresses(nodes: readonly Entry[], services: readonly Entry[], report: Report): void {
   const message = (address: string, holder: string) =>
     `${address} is already used as ${holder}; an address belongs to one node or one service`;
-  const claims = nodes.flatMap(addressClaims);
-  checkUnique(claims, report, message);
-  const holders = new Map(claims.map(({ key, path }) => [key, path]));
-  for (const { key, path } of services.flatMap(addressClaims)) {
-    const holder = key === undefined ? undefined : holders.get(key);
-    if (key !== undefined && holder !== undefined) report(path, message(key, formatPath(holder)));
+  const addresses = (i: number) => ["addresses", i];
+  checkUnique(nodes, (it) => it.addresses, addresses, report, message);
+  if (nodes.every((it) => it.addresses.length === 0)) return;
+  const holders = new Map(
+    nodes.flatMap((it) => it.addresses.map((key, i) => [key, [...pathOf(it), ...addresses(i)]] as const)),
+  );
+  for (const service of services) {
+    for (const [i, key] of service.addresses.entries()) {
+      const holder = key === undefined ? undefined : holders.get(key);
+      if (key !== undefined && holder !== undefined)
+        report([...pathOf(service), ...addresses(i)], message(key, formatPath(holder)));
+    }
   }
 }
 
@@ -95,54 +129,59 @@ function checkNodes(
   if (nodes.length === 0) return;
   const own = textOf(mapping(root.node).name);
   const names = new Set([...nodes.map(({ value }) => value.name), own].filter((it) => typeof it === "string"));
-  for (const { value, path } of workloads) {
+  for (const workload of workloads) {
+    const { value } = workload;
     if (typeof value.node !== "string" || names.has(value.node)) continue;
     const meant = nearest(value.node, names);
     const hint = meant === undefined ? "add it under nodes" : `did you mean ${meant}?`;
-    report([...path, "node"], `no node is called ${value.node}; ${hint}`);
+    report([...pathOf(workload), "node"], `no node is called ${value.node}; ${hint}`);
   }
 }
 
 /** A name that some workload behind the service has for a port: where none has, it is a mistake. */
 function checkTargetPorts(service: Entry, behind: readonly Entry[], report: Report): void {
-  const names = new Set(
-    behind.flatMap(({ value }) => items(value.ports).flatMap((it) => textOf(mapping(it).name) ?? [])),
-  );
-  for (const [i, it] of items(service.value.ports).entries()) {
-    const name = textOf(mapping(it).targetPort);
+  const names = new Set(behind.flatMap(({ portNames }) => portNames.filter((it) => it !== undefined)));
+  for (const [i, name] of service.targets.entries()) {
     if (name === undefined || behind.length === 0 || names.has(name)) continue;
     const meant = nearest(name, names);
     const hint = meant === undefined ? "write a number, or name the port under ports there" : `did you mean ${meant}?`;
     report(
-      [...service.path, "ports", i, "targetPort"],
+      [...pathOf(service), "ports", i, "targetPort"],
       `no workload behind the service has a port named ${name}; ${hint}`,
     );
   }
 }
 
 /** Returns the workloads that were found. */
-function checkEndpoints(service: Entry, workloads: ReadonlyMap<string, Entry>, report: Report): Entry[] {
-  const claims: Claim[] = [];
+function checkEndpoints(service: Entry, workloads: ReadonlyMap<string | undefined, Entry>, report: Report): Entry[] {
+  const listed = new Map<string, DocumentPath>();
   const found: Entry[] = [];
   for (const [i, item] of items(service.value.endpoints).entries()) {
     const isMapping = typeof item === "object";
     const text = isMapping ? mapping(item).workload : item;
     if (!isWorkloadReference(text)) continue;
-    const label = resolveLabel(text, namespaceOf(service.value));
-    const path = [...service.path, "endpoints", i, ...(isMapping ? ["workload"] : [])];
-    claims.push({ key: label, path });
+    const label = resolveLabel(text, service.namespace);
+    const path = ["endpoints", i, ...(isMapping ? ["workload"] : [])];
+    const before = listed.get(label);
+    if (before === undefined) listed.set(label, path);
+    else {
+      const holder = formatPath([...pathOf(service), ...before]);
+      report([...pathOf(service), ...path], `${label} is already listed as ${holder}; list a workload once`);
+    }
     const workload = workloads.get(label);
     if (workload !== undefined) {
       found.push(workload);
       continue;
     }
-    const meant = nearest(label, workloads.keys());
+    const meant = nearest(
+      label,
+      [...workloads.keys()].filter((it) => it !== undefined),
+    );
     report(
-      path,
+      [...pathOf(service), ...path],
       `no workload is called ${label}; ${meant === undefined ? "add it under workloads or remove it here" : `did you mean ${meant}?`}`,
     );
   }
-  checkUnique(claims, report, (label, holder) => `${label} is already listed as ${holder}; list a workload once`);
   return found;
 }
 
@@ -162,61 +201,69 @@ export function resolveLabel(reference: string, namespace: string): string {
   return reference.includes("/") ? reference : `${namespace}/${reference}`;
 }
 
-/** A place that lays claim to something only one may have. */
-interface Claim {
-  readonly key: string | undefined;
-  readonly path: DocumentPath;
-}
-
-function checkUnique(claims: readonly Claim[], report: Report, message: (key: string, holder: string) => string): void {
-  const holders = new Map<string, DocumentPath>();
-  for (const { key, path } of claims) {
-    if (key === undefined) continue;
-    const holder = holders.get(key);
-    if (holder === undefined) holders.set(key, path);
-    else report(path, message(key, formatPath(holder)));
+/** No two of the keys that entries have may be the same. `placeOf`: of the i-th key, in its entry. */
+function checkUnique(
+  entries: readonly Entry[],
+  keysOf: (entry: Entry) => readonly (string | undefined)[],
+  placeOf: (i: number) => DocumentPath,
+  report: Report,
+  message: (key: string, holder: string) => string,
+): void {
+  const holders = new Map<string, Entry>();
+  for (const entry of entries) {
+    const keys = keysOf(entry);
+    for (let i = 0; i < keys.length; i++) {
+      const key = keys[i];
+      if (key === undefined) continue;
+      const holder = holders.get(key);
+      if (holder === undefined) {
+        holders.set(key, entry);
+        continue;
+      }
+      const place = [...pathOf(holder), ...placeOf(keysOf(holder).indexOf(key))];
+      report([...pathOf(entry), ...placeOf(i)], message(key, formatPath(place)));
+    }
   }
 }
 
-function nameClaim({ label, path }: Entry): Claim {
-  return { key: label, path: [...path, "name"] };
+function pathOf({ list, index }: Entry): DocumentPath {
+  return [list, index];
 }
 
-function addressClaims({ value, path }: Entry): Claim[] {
-  return items(value.addresses).map((text, i) => {
-    const address = typeof text === "string" ? parseAddress(text) : undefined;
-    return { key: address === undefined ? undefined : formatAddress(address), path: [...path, "addresses", i] };
-  });
-}
-
-/** Paths are those of a machine: two nodes may well use the same. */
-function netnsClaim({ value, path }: Entry): Claim {
-  const { node, netns } = value;
-  const isUsable = typeof node === "string" && typeof netns === "string";
-  return { key: isUsable ? `${node} ${netns}` : undefined, path: [...path, "netns"] };
-}
-
-function portClaims({ value, path }: Entry): Claim[] {
-  return items(value.ports).map((it, i) => {
-    const { port } = mapping(it);
-    return { key: typeof port === "number" ? String(port) : undefined, path: [...path, "ports", i, "port"] };
-  });
-}
-
-function entriesOf(root: Record<string, unknown>, key: string): Entry[] {
-  return items(root[key]).map((item, i) => {
+function entriesOf(root: Record<string, unknown>, list: Entry["list"]): Entry[] {
+  return items(root[list]).map((item, index) => {
     const value = mapping(item);
-    const { name } = value;
-    return { value, path: [key, i], label: typeof name === "string" ? `${namespaceOf(value)}/${name}` : undefined };
+    let facts = knownFacts.get(value);
+    if (facts === undefined) {
+      facts = factsOf(value, list);
+      knownFacts.set(value, facts);
+    }
+    return { ...facts, value, list, index };
   });
+}
+
+function factsOf(value: Record<string, unknown>, list: Entry["list"]): Facts {
+  const namespace = namespaceOf(value);
+  const name = textOf(value.name);
+  const { node, netns } = value;
+  const ports = items(value.ports).map(mapping);
+  return {
+    label: name === undefined || list === "nodes" ? name : `${namespace}/${name}`,
+    namespace,
+    addresses: items(value.addresses).map((text) => {
+      const address = typeof text === "string" ? parseAddress(text) : undefined;
+      return address === undefined ? undefined : formatAddress(address);
+    }),
+    // Paths are those of a machine: two nodes may well use the same.
+    netns: [typeof node === "string" && typeof netns === "string" ? `${node} ${netns}` : undefined],
+    portNames: ports.map((it) => textOf(it.name)),
+    ports: ports.map(({ port }) => (typeof port === "number" ? String(port) : undefined)),
+    targets: ports.map((it) => textOf(it.targetPort)),
+  };
 }
 
 function namespaceOf(value: Record<string, unknown>): string {
   return typeof value.namespace === "string" ? value.namespace : "default";
-}
-
-function selectableAs(value: Record<string, unknown>) {
-  return { namespace: namespaceOf(value), labels: textMapping(value.labels) };
 }
 
 function textOf(value: unknown): string | undefined {

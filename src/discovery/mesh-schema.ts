@@ -128,7 +128,7 @@ const meshNode = v.pipe(
   v.transform((it): DeclaredNode => ({ name: it.name, addresses: it.addresses, zone: it.zone })),
 );
 
-const workload = record({
+export const workload = record({
   name: name("web-1"),
   namespace: defaultNamespace,
   serviceAccount: v.optional(name("web"), "default"),
@@ -163,7 +163,7 @@ const servicePort = v.pipe(
   })),
 );
 
-const service = v.pipe(
+export const service = v.pipe(
   record({
     name: name("web"),
     namespace: defaultNamespace,

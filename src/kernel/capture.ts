@@ -69,6 +69,11 @@ export interface PodRequest {
   readonly observesEgress?: boolean;
 }
 
+export interface RefusedEndpoint {
+  readonly address: IpAddress;
+  readonly port: number;
+}
+
 export interface PodListener {
   readonly direction: "outbound" | "inbound";
   readonly fd: Fd;
@@ -284,8 +289,24 @@ export class Capture implements Disposable {
     );
   }
 
+  /** Of what `setDestinations` set. What is new is there before what is gone goes. Throws when there are too many. */
+  changeDestinations(added: Iterable<IpAddress>, removed: Iterable<IpAddress>, podCidrs: readonly Cidr[]): void {
+    const { destinations, pod_cidrs } = this.#objects.maps;
+    const networks = encodeNetworks(podCidrs);
+    for (const address of added) destinations.update(encodeAddress(address), encodeU32(1));
+    pod_cidrs.update(encodeU32(0), networks);
+    for (const address of removed) destinations.delete(encodeAddress(address));
+  }
+
+  /** Of what `setRefused` set. */
+  changeRefused(added: Iterable<RefusedEndpoint>, removed: Iterable<RefusedEndpoint>): void {
+    const { refused } = this.#objects.maps;
+    for (const { address, port } of removed) refused.delete(encodeRefused(address, port));
+    for (const { address, port } of added) refused.update(encodeRefused(address, port), encodeU32(1));
+  }
+
   /** Makes the endpoints that refuse in the connect hook exactly these; what stays is not touched. */
-  setRefused(endpoints: Iterable<{ readonly address: IpAddress; readonly port: number }>): void {
+  setRefused(endpoints: Iterable<RefusedEndpoint>): void {
     const keys = Iterator.from(endpoints).map(({ address, port }) => encodeRefused(address, port));
     replaceKeys(this.#objects.maps.refused, keys, encodeU32(1));
   }

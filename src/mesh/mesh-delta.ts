@@ -55,13 +55,16 @@ function differences<T extends Workload | Service>(
   before: readonly T[],
   after: readonly T[],
 ): { changed: T[]; removed: string[] } {
-  const known = new Map(before.map((it) => [labelOf(it), it]));
+  // Discovery yields the same object for what it did not read again: mostly all.
+  const [old, now] = [new Set(before), new Set(after)];
+  const known = new Map(before.flatMap((it) => (now.has(it) ? [] : [[labelOf(it), it] as const])));
   const changed: T[] = [];
   for (const it of after) {
+    if (old.has(it)) continue;
     const label = labelOf(it);
-    const old = known.get(label);
+    const former = known.get(label);
     known.delete(label);
-    if (old === undefined || !isSame(old, it)) changed.push(it);
+    if (former === undefined || !isSame(former, it)) changed.push(it);
   }
   return { changed, removed: [...known.keys()] };
 }

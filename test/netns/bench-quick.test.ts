@@ -76,3 +76,18 @@ test("the first-byte benchmark measures how long a greeting takes through every 
     }
   }
 });
+
+test("the config benchmark measures a large mesh and a small change", async () => {
+  const figures = await quick("config");
+  assert.deepEqual(
+    figures.map(({ name, unit }) => `${name} ${unit}`),
+    [
+      "config_apply_all_ms ms",
+      "config_apply_one_ms ms",
+      "config_more_memory_mb MB",
+      "config_worker_stall_all_ms ms",
+      "config_worker_stall_one_ms ms",
+    ],
+  );
+  assert.ok(figures.every(({ median }) => Number.isFinite(median)));
+});

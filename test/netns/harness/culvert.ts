@@ -89,15 +89,16 @@ export class Culvert {
   }
 
   /** Resolves when what `change` writes is in force, at once (SIGHUP) or, `notices`, because Culvert sees it by itself. */
-  async reloaded(change: () => void, options: { notices?: boolean } = {}): Promise<LogEvent> {
+  async reloaded(change: () => void, options: { notices?: boolean; patienceMs?: number } = {}): Promise<LogEvent> {
     let found: LogEvent | undefined;
     const isNew = (event: LogEvent | undefined) =>
       event?.msg === "mesh reloaded" && Number(event.version) > this.#version;
     // Of the newest line only: under load there are many.
-    const waiting = this.log.until("mesh reloaded", (events) => {
+    const isFound = (events: readonly LogEvent[]) => {
       if (isNew(events.at(-1))) found ??= events.at(-1);
       return found !== undefined;
-    });
+    };
+    const waiting = this.log.until("mesh reloaded", isFound, options.patienceMs);
     change();
     if (options.notices !== true) process.kill(this.pid, "SIGHUP");
     await waiting;
