@@ -59,9 +59,9 @@ export function toFigures(all: readonly Series[], baselines: readonly string[]):
   ]);
 }
 
-/** Counts of errors are zero, and a ratio of ratios says nothing. */
+/** Counts of errors are zero, and a ratio of ratios or of differences says nothing. */
 function isAbsolute({ unit }: Series): boolean {
-  return unit !== "count" && unit !== "ratio";
+  return unit !== "count" && unit !== "ratio" && !unit.endsWith(" more");
 }
 
 function toFigure(series: Series): Figure {

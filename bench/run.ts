@@ -1,4 +1,4 @@
-// npm run bench -- tcp | churn | first-byte | config   [--quick] [--rounds N] [--seconds S] [--subjects a,b,…] [--out FILE]
+// npm run bench -- tcp | churn | first-byte | config | reactor   [--quick] [--rounds N] [--seconds S] [--subjects a,b,…] [--out FILE]
 //
 // Measures, prints a table, writes the result file (README.md says how to read them). What the run made (processes,
 // namespaces, cgroups) is removed when this process ends, in whichever way: test/netns/harness/reaper.sh sees to it.
@@ -9,8 +9,10 @@ import { commit, machineFacts } from "./machine.ts";
 import { measureChurn } from "./macro/churn.ts";
 import { measureConfig } from "./macro/config.ts";
 import { firstByteWorks } from "./macro/first-byte.ts";
-import { subjects as allSubjects, type Subject } from "./macro/subjects.ts";
+import { subjects as proxies } from "./macro/subjects.ts";
 import { measureWorks, tcpWorks, type Work } from "./macro/tcp.ts";
+import { layers, measureLayers } from "./micro/layers.ts";
+import { measureReactorCosts } from "./micro/reactor-costs.ts";
 import { resultPath, table, writeResult } from "./report.ts";
 import { defaultSeed } from "./statistics.ts";
 
@@ -18,11 +20,18 @@ interface Options {
   readonly quick: boolean;
   readonly rounds: number;
   readonly seconds: number;
-  readonly subjects: readonly Subject[];
+  /** In the benchmark's order. */
+  readonly subjects: readonly string[];
+}
+
+interface Subject {
+  readonly name: string;
+  /** What is missing on this machine and how to get it. */
+  readonly missing?: () => string | undefined;
 }
 
 interface Benchmark {
-  readonly subjects: readonly string[];
+  readonly subjects: readonly Subject[];
   readonly baselines: readonly string[];
   /** What a run needs at least to go to bench/results (house style, "Benchmarks"). */
   readonly full: { readonly rounds: number; readonly seconds: number };
@@ -32,15 +41,17 @@ interface Benchmark {
 
 const progress = (line: string) => console.error(`bench: ${line}`);
 
+const proxiesNamed = (names: readonly string[]) => proxies.filter(({ name }) => names.includes(name));
+
 /** A benchmark of works that all subjects do in every round. */
 function inRounds(works: readonly Work[]): Benchmark {
   return {
-    subjects: allSubjects.map(({ name }) => name),
+    subjects: proxies,
     baselines: ["unmeshed", "haproxy-tcp"],
     full: { rounds: 10, seconds: 3 },
     measure: async ({ quick, rounds, seconds, subjects }, book) => {
       const settings = { rounds, durationMs: seconds * 1000, warmupMs: quick ? 20 : 300 };
-      await measureWorks(works, subjects, settings, book, progress);
+      await measureWorks(works, proxiesNamed(subjects), settings, book, progress);
       return 0;
     },
   };
@@ -49,15 +60,31 @@ function inRounds(works: readonly Work[]): Benchmark {
 const benchmarks: Readonly<Record<string, Benchmark>> = {
   tcp: inRounds(tcpWorks),
   "first-byte": inRounds(firstByteWorks),
+  reactor: {
+    subjects: layers.map((name) => ({ name })),
+    baselines: ["bytes"],
+    full: { rounds: 10, seconds: 3 },
+    measure: async ({ quick, rounds, seconds, subjects }, book) => {
+      await measureReactorCosts(rounds, quick ? 0.05 : 1, book);
+      const settings = { rounds, durationMs: seconds * 1000, warmupMs: quick ? 20 : 300 };
+      await measureLayers(subjects, settings, book, progress);
+      return 0;
+    },
+  },
   churn: {
-    subjects: ["unmeshed", "culvert-relay"],
+    subjects: proxiesNamed(["unmeshed", "culvert-relay"]),
     baselines: ["unmeshed"],
     full: { rounds: 1, seconds: 60 },
     measure: ({ quick, seconds, subjects }, book) =>
-      measureChurn(subjects, { durationMs: seconds * 1000, bucketMs: quick ? 100 : 1000 }, book, progress),
+      measureChurn(
+        proxiesNamed(subjects),
+        { durationMs: seconds * 1000, bucketMs: quick ? 100 : 1000 },
+        book,
+        progress,
+      ),
   },
   config: {
-    subjects: ["culvert-relay"],
+    subjects: proxiesNamed(["culvert-relay"]),
     baselines: [],
     full: { rounds: 10, seconds: 1 },
     measure: async ({ quick, rounds }, book) => {
@@ -74,6 +101,7 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
 const quickSettings: Readonly<Record<string, { rounds: number; seconds: number }>> = {
   tcp: { rounds: 1, seconds: 0.15 },
   churn: { rounds: 1, seconds: 0.6 },
+  reactor: { rounds: 1, seconds: 0.15 },
   "first-byte": { rounds: 1, seconds: 0.3 },
   config: { rounds: 1, seconds: 1 },
 };
@@ -97,15 +125,14 @@ async function main(): Promise<number> {
   const usual = quick ? quickSettings[name]! : benchmark.full;
   const rounds = positive("--rounds", values.rounds ?? `${usual.rounds}`);
   const seconds = positive("--seconds", values.seconds ?? `${usual.seconds}`);
-  const subjects = choose(values.subjects?.split(",") ?? benchmark.subjects, benchmark, quick);
+  const subjects = choose(values.subjects?.split(","), benchmark, quick);
 
   const facts = { machine: machineFacts(), commit: commit() };
   const book = new SampleBook();
   const errorCount = await benchmark.measure({ quick, rounds, seconds, subjects }, book);
 
   const figures = toFigures(book.series(), benchmark.baselines);
-  const subjectNames = subjects.map((subject) => subject.name);
-  const settings = { rounds, seconds, quick, threadsPerProxy: 1, seed: defaultSeed, subjects: subjectNames };
+  const settings = { rounds, seconds, quick, threadsPerProxy: 1, seed: defaultSeed, subjects };
   const isComplete =
     rounds >= benchmark.full.rounds &&
     seconds >= benchmark.full.seconds &&
@@ -125,19 +152,20 @@ function positive(option: string, text: string): number {
 }
 
 /** In the benchmark's order. A quick run does without peers that are not installed, and says so. */
-function choose(names: readonly string[], benchmark: Benchmark, quick: boolean): Subject[] {
-  for (const name of names) {
-    if (!benchmark.subjects.includes(name))
-      throw new Error(`--subjects ${name}: unknown; one of ${benchmark.subjects.join(", ")}`);
+function choose(names: readonly string[] | undefined, { subjects }: Benchmark, quick: boolean): string[] {
+  const known = subjects.map(({ name }) => name);
+  for (const name of names ?? []) {
+    if (!known.includes(name)) throw new Error(`--subjects ${name}: unknown; one of ${known.join(", ")}`);
   }
-  return allSubjects.filter((subject) => {
-    if (!names.includes(subject.name)) return false;
-    const missing = subject.missing?.();
-    if (missing === undefined) return true;
-    if (!quick) throw new Error(`${subject.name} is not installed; ${missing}`);
-    progress(`left out: ${subject.name} is not installed; ${missing}`);
+  const chosen = subjects.filter(({ name, missing }) => {
+    if (names !== undefined && !names.includes(name)) return false;
+    const what = missing?.();
+    if (what === undefined) return true;
+    if (!quick) throw new Error(`${name} is not installed; ${what}`);
+    progress(`left out: ${name} is not installed; ${what}`);
     return false;
   });
+  return chosen.map(({ name }) => name);
 }
 
 try {

@@ -100,7 +100,8 @@ export function isListening(host: Host, ports: readonly number[]): boolean {
   return ports.every((port) => listening.has(port));
 }
 
-function server(load: string): Application {
+/** Listens on all three ports. */
+export function server(load: string): Application {
   return {
     name: "load serve",
     ports: [echoPort, sinkPort, greetingPort],

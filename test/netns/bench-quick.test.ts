@@ -9,6 +9,7 @@ import { test } from "node:test";
 import { promisify } from "node:util";
 import type { Figure, Result } from "../../bench/figures.ts";
 import { subjects } from "../../bench/macro/subjects.ts";
+import { layers } from "../../bench/micro/layers.ts";
 import { projectRoot } from "./harness/tools.ts";
 
 async function quick(benchmark: string): Promise<Figure[]> {
@@ -90,4 +91,19 @@ test("the config benchmark measures a large mesh and a small change", async () =
     ],
   );
   assert.ok(figures.every(({ median }) => Number.isFinite(median)));
+});
+
+test("the reactor benchmark measures every step and what each layer adds to a message and to a connection", async () => {
+  const figures = await quick("reactor");
+  const names = new Set(figures.map(({ name }) => name));
+  for (const step of ["submit", "command", "command_of_9000", "reserve", "round", "event", "turn"]) {
+    assert.ok(names.has(`reactor_${step}`), step);
+  }
+  for (const layer of layers) {
+    for (const unit of ["us_per_message_c64", "us_per_message_2000", "us_per_connection"]) {
+      assertMeasured(figures, `cpu_${unit}`, layer);
+      assert.ok(figures.some(({ name, subject }) => name === `layer_${unit}` && subject === layer));
+      if (layer !== "bytes") assertMeasured(figures, `cpu_${unit}_to_bytes`, layer);
+    }
+  }
 });

@@ -4,7 +4,6 @@
 import dgram from "node:dgram";
 import { once } from "node:events";
 import net from "node:net";
-import { patienceMs } from "../../netns/harness/journal.ts";
 import { serveCalls } from "./calls.ts";
 import { type Dialled, type DialRequest, endpoint, type Greeting } from "./greeting.ts";
 
@@ -69,7 +68,7 @@ async function dial(request: DialRequest): Promise<Dialled> {
   const dialled: Dialled = { greeting: undefined, local: "", peer: "" };
   let text = "";
   socket.setEncoding("utf8");
-  socket.setTimeout(patienceMs, () => socket.destroy(new Error("ETIMEDOUT")));
+  socket.setTimeout(10_000, () => socket.destroy(new Error("ETIMEDOUT")));
   socket.on("connect", () => {
     dialled.local = endpoint(socket.localAddress, socket.localPort);
     dialled.peer = endpoint(socket.remoteAddress, socket.remotePort);
