@@ -31,21 +31,22 @@ void Peers::Dial(uint16_t port) {
   address.sin_family = AF_INET;
   address.sin_port = htons(port);
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + random_.Below(1 << 20));
+  uint64_t exits_before = exits;
   if (connect(fd, reinterpret_cast<sockaddr *>(&address), sizeof(address)) == 0) {
-    Add(fd, false);
+    Add(fd, false, exits_before);
   } else {
     close(fd); // no port was free for a moment
   }
 }
 
-void Peers::Add(int fd, bool is_mirror) {
+void Peers::Add(int fd, bool is_mirror, uint64_t exits_before) {
   fcntl(fd, F_SETFL, O_NONBLOCK);
   int small = 4096;
   if (random_.OneIn(4)) setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
   Peer peer{};
   peer.fd = fd;
   peer.is_mirror = is_mirror;
-  peer.exits_before = exits;
+  peer.exits_before = exits_before;
   if (!is_mirror) peer.id = NewId();
   all_.push_back(std::move(peer));
 }

@@ -33,7 +33,9 @@ public:
   bool IsEmpty() const { return all_.empty(); }
   // Connects a new source to 127.x.y.z: many addresses, or the ports in TIME_WAIT would run out.
   void Dial(uint16_t port);
-  void Add(int fd, bool is_mirror);
+  // `exits_before`: how many there had been when the connection was made; kAnyExits if that is not known.
+  static constexpr uint64_t kAnyExits = UINT64_MAX;
+  void Add(int fd, bool is_mirror, uint64_t exits_before);
   // One random peer does one random thing.
   void Act();
   // All end what they send and take what comes.

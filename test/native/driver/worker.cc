@@ -84,7 +84,6 @@ void Worker::Exit() {
   leaving++;
   script_->BreakAll();
   reactor_->Close();
-  AcceptForPeers(); // what it had connected counts as older
   exits++;
   leaving--;
   past_.exits++;
@@ -182,7 +181,7 @@ void Worker::AcceptForPeers() {
   for (bool is_mirror : {true, false}) {
     int listener = is_mirror ? mirror_listener_ : source_listener_;
     for (int fd; (fd = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC)) >= 0;)
-      peers_.Add(fd, is_mirror);
+      peers_.Add(fd, is_mirror, Peers::kAnyExits); // a reactor before this one may have connected it
   }
 }
 
