@@ -1,4 +1,5 @@
-// The configuration in force, in full: what was read of mesh.yaml, with defaults filled in and addresses as text.
+// The configuration in force, in full: what was read of mesh.yaml, with defaults filled in and addresses as text. It goes into
+// bug reports: nothing secret may stand in a NodeConfig; keys are named by path.
 
 import { type Cidr, formatAddress, formatCidr, type IpAddress } from "../../mesh/address.ts";
 import type { NodeView } from "./node-view.ts";
