@@ -18,7 +18,10 @@ quietly() {
 packages=(clang llvm libbpf-dev libssl-dev g++ make python3 iproute2 util-linux)
 case $purpose in
   check) packages+=(clang-format) ;;
-  demo) packages+=(nginx-light redis-server redis-tools curl procps) ;;
+  demo)
+    packages+=(nginx-light redis-server redis-tools curl procps)
+    packages+=(openssh-server openssh-client exim4-daemon-light postgresql-15 postgresql-client-15)
+    ;;
   test)
     packages+=(nginx-light libnginx-mod-stream haproxy redis-server redis-tools curl procps openssl)
     packages+=(openssh-server openssh-client exim4-daemon-light nghttp2-server)

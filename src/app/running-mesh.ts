@@ -65,8 +65,9 @@ export class RunningMesh {
     try {
       const next = file.load(this.#current);
       if (next === undefined) {
+        const wasStale = this.#lastError !== "";
         this.#isGood();
-        if (asked === "signal") log.info({ version: this.#current.snapshot.version }, "mesh unchanged");
+        if (asked === "signal" || wasStale) log.info({ version: this.#current.snapshot.version }, "mesh unchanged");
         return;
       }
       const facts = await this.#apply(next);
