@@ -17,7 +17,13 @@ export interface ConnectionFilter {
 
 export type Question =
   | { readonly about: "connections"; readonly filter: ConnectionFilter; readonly limit: number }
-  | { readonly about: "routes"; readonly destinations: readonly SocketWords[] };
+  | { readonly about: "routes"; readonly destinations: readonly RouteQuestion[] };
+
+export interface RouteQuestion {
+  readonly destination: SocketWords;
+  /** Whose connection it is; undefined: anybody's. */
+  readonly client: SocketWords | undefined;
+}
 
 /** An answer comes in parts, none of which takes long to make or to hand over. */
 export interface Parts {

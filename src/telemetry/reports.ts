@@ -117,6 +117,8 @@ export interface RouteState {
   /** `namespace/name:port` of the service or `namespace/name` of the workload. */
   readonly name: string | undefined;
   readonly transport: ConnectionRecord["transport"] | undefined;
+  /** How one of the eligible endpoints is chosen; undefined: there is nothing to choose. */
+  readonly balancing: "any" | "nearest" | "affinity" | undefined;
   /** Of a service. */
   readonly endpoints: readonly EndpointState[];
 }

@@ -5,13 +5,20 @@ import { socketWordsOf } from "../../proxy/address-text.ts";
 import type { EndpointState, RouteState } from "../../telemetry/reports.ts";
 import type { WorkerPool } from "../worker-pool.ts";
 
-/** In the order of `destinations`; undefined when no worker answers. */
+/** `client`: whose connection it is, if anybody's. In the order of `destinations`; undefined when no worker answers. */
 export async function askRoutes(
   workers: WorkerPool,
-  destinations: readonly { readonly address: IpAddress; readonly port: number }[],
+  destinations: readonly {
+    readonly address: IpAddress;
+    readonly port: number;
+    readonly client?: IpAddress | undefined;
+  }[],
 ): Promise<(RouteState | undefined)[]> {
   if (destinations.length === 0) return [];
-  const words = destinations.map(({ address, port }) => socketWordsOf(address, port));
+  const words = destinations.map(({ address, port, client }) => ({
+    destination: socketWordsOf(address, port),
+    client: client && socketWordsOf(client, 0),
+  }));
   const answers = await workers.ask({ about: "routes", destinations: words });
   const heard = Map.groupBy(
     answers.flatMap((parts) => parts ?? []),

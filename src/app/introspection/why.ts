@@ -34,7 +34,7 @@ export async function why(view: NodeView, workloadName: string, to: string): Pro
   const captured = judged.filter(({ connect }) => outcomeOf(connect) === "captured");
   const routes = await askRoutes(
     view.workers,
-    captured.map(({ destination }) => destination),
+    captured.map(({ destination }) => ({ ...destination, client: addressLike(workload, destination.address) })),
   );
   const connections = judged.map(({ destination, connect }): WhyConnection => {
     const { address, port } = destination;
@@ -107,6 +107,11 @@ function unenrolledCookie(view: NodeView, { addresses, ...workload }: Workload):
   return undefined;
 }
 
+/** The one that its connections to that address come from. */
+function addressLike({ addresses }: Workload, address: IpAddress): IpAddress | undefined {
+  return addresses.find(({ family }) => family === address.family);
+}
+
 function describe(view: NodeView, address: IpAddress, port: number): string {
   const { services, workloads } = view.snapshot();
   const isOf = ({ addresses }: { addresses: readonly IpAddress[] }) => addresses.some((it) => sameAddress(it, address));
@@ -131,7 +136,7 @@ function arrivalOf(
   port: number,
   isCaptured: boolean,
 ): WhyConnection["arrival"] {
-  const source = workload.addresses.find(({ family }) => family === address.family);
+  const source = addressLike(workload, address);
   if (source === undefined) return undefined; // It does not get as far.
   const reason = judgeInbound(view.capture.maps, source, address, port);
   const pod = view.snapshot().workloads.find(({ addresses }) => addresses.some((it) => sameAddress(it, address)));

@@ -68,9 +68,16 @@ function connectionText({ workload, enrolled }: WhyReport, it: WhyConnection): s
   return lines.join("\n");
 }
 
-function routeText({ to, name, transport, endpoints }: RouteState): string {
+const balancingText = {
+  any: "of two eligible endpoints drawn at random, the one with fewer open connections",
+  nearest:
+    "of two eligible endpoints drawn among the nearest, the one with fewer open connections; farther ones when these are crowded",
+  affinity: "the endpoint that the client's address leads to (affinity)",
+};
+
+function routeText({ to, name, transport, balancing = "any", endpoints }: RouteState): string {
   if (to === "unknown") return "to where it was dialled: no service or workload is known there";
   if (to === "workload") return `to workload ${name} as dialled, transport ${transport}`;
   if (endpoints.length === 0) return `service ${name}: no endpoints, it is refused`;
-  return `service ${name}: of two eligible endpoints drawn at random, the one with fewer open connections`;
+  return `service ${name}: ${balancingText[balancing]}`;
 }
