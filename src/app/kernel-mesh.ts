@@ -33,8 +33,8 @@ export function changeKernelMesh(before: LoadedMesh, next: LoadedMesh, capture: 
     next.node.podCidrs,
   );
   const refused = {
-    before: keyed(refusedPlaces(affected(before.snapshot, now, next.snapshot), before.snapshot)),
-    after: keyed(refusedPlaces(affected(next.snapshot, old, before.snapshot), next.snapshot)),
+    before: keyed(refusedPlaces(affected(before.snapshot, old, next.snapshot, now), before.snapshot)),
+    after: keyed(refusedPlaces(affected(next.snapshot, now, before.snapshot, old), next.snapshot)),
   };
   capture.changeRefused(without(refused.after, refused.before), without(refused.before, refused.after));
 }
@@ -45,8 +45,12 @@ function objectsOf({ workloads, services }: MeshSnapshot): Set<Workload | Servic
 }
 
 /** Services that are not the same in the other snapshot, or that a workload is behind which is not. */
-function affected(of: MeshSnapshot, others: ReadonlySet<object>, other: MeshSnapshot): Service[] {
-  const own = objectsOf(of);
+function affected(
+  of: MeshSnapshot,
+  own: ReadonlySet<object>,
+  other: MeshSnapshot,
+  others: ReadonlySet<object>,
+): Service[] {
   const changed = new Set([
     ...of.workloads.filter((it) => !others.has(it)).map(labelOf),
     ...other.workloads.filter((it) => !own.has(it)).map(labelOf),

@@ -23,8 +23,8 @@ export interface MeshChange {
   readonly removals: readonly MeshDelta[];
 }
 
-/** Objects a delta: under 1 ms of a worker, 5 before it is compiled. */
-const maxObjects = 200;
+/** Objects a delta: some 0.5 ms of a worker, a few before it is compiled (config_worker_stall_all_ms). */
+const maxObjects = 64;
 
 /** `previous` undefined: everything is new. */
 export function changeOf(previous: MeshSnapshot | undefined, next: MeshSnapshot): MeshChange {

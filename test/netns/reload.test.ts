@@ -188,6 +188,32 @@ test("a key that cannot change while the node runs is refused by name, and nothi
   assert.match(await client.run("curl", "-sS", `http://${web.ipv4}/`), /^web /);
 });
 
+test("an address that passes to another workload carries nothing under the old name, on either side", async () => {
+  await using mesh = await Mesh.start();
+  const node = mesh.node("a");
+  const client = node.pod("client");
+  const server = node.pod("old").serve(nginx());
+  const outside = node.outside("laptop");
+  const web = mesh.service("web", { port: 80, endpoints: [server] });
+  const culvert = await node.culvert();
+  const visit = async () => {
+    const from = culvert.log.items.length;
+    for (const host of [web.ipv4, `[${web.ipv6}]`]) await client.run("curl", "-sS", `http://${host}/`);
+    for (const host of [server.ipv4, `[${server.ipv6}]`]) await outside.run("curl", "-sS", `http://${host}/`);
+    const connections = (items: readonly LogEvent[]) => items.slice(from).filter(({ msg }) => msg === "connection");
+    await culvert.log.until("four connections", (items) => connections(items).length >= 4);
+    return connections(culvert.log.items).map((it) => String(it.endpoint).split(" ")[0]);
+  };
+  assert.deepEqual(await visit(), ["default/old", "default/old", "default/old", "default/old"]);
+  const kept = await (await client.socket()).connect(web.ipv4, 80);
+  server.options = { record: { name: "new", namespace: "other" } };
+  web.record = { endpoints: ["other/new"] };
+  await node.reload();
+  assert.deepEqual(await visit(), ["other/new", "other/new", "other/new", "other/new"]);
+  await kept.send("GET / HTTP/1.0\r\n\r\n");
+  assert.equal(await kept.receive(4), "HTTP", "what was open goes on");
+});
+
 test("1,000 reloads under load, endpoints added and removed: no failed connection, and none moved", async (t) => {
   await using mesh = await Mesh.start();
   const node = mesh.node("a");

@@ -69,11 +69,13 @@ for (const [proxies, names] of [
     test("random bytes in random chunks, with pauses and half-closes, arrive as they were sent, over IPv4 and IPv6", async () => {
       await using mesh = await Mesh.start();
       const { client, server, culverts } = way(mesh, names);
-      const service = mesh.service("sink", { port: 7000, endpoints: [server] });
+      // A port each: the first one's server may be about to end when the second one's begins.
+      const four = mesh.service("four", { port: 7004, endpoints: [server] });
+      const six = mesh.service("six", { port: 7006, endpoints: [server] });
       await culverts();
-      for (const address of [service.ipv4, service.ipv6]) {
+      for (const [address, port] of [[four.ipv4, four.port] as const, [six.ipv6, six.port] as const]) {
         const seed = Math.floor(Math.random() * 1e9);
-        await assertTransfers({ client, server, address, port: 7000, connections: 8, bytes: 48e6, seed });
+        await assertTransfers({ client, server, address, port, connections: 8, bytes: 48e6, seed });
       }
     });
 
