@@ -1,4 +1,4 @@
-// npm run bench -- tcp | churn | first-byte | config | reactor   [--quick] [--rounds N] [--seconds S] [--subjects a,b,…] [--out FILE]
+// npm run bench -- tcp | churn | first-byte | config | reactor | tls   [--quick] [--rounds N] [--seconds S] [--subjects a,b,…] [--out FILE]
 //
 // Measures, prints a table, writes the result file (README.md says how to read them). What the run made (processes,
 // namespaces, cgroups) is removed when this process ends, in whichever way: test/netns/harness/reaper.sh sees to it.
@@ -11,6 +11,8 @@ import { measureConfig } from "./macro/config.ts";
 import { firstByteWorks } from "./macro/first-byte.ts";
 import { subjects as proxies } from "./macro/subjects.ts";
 import { measureWorks, tcpWorks, type Work } from "./macro/tcp.ts";
+import { tlsSubjects } from "./macro/tls/subjects.ts";
+import { measureTls } from "./macro/tls/tls.ts";
 import { layers, measureLayers } from "./micro/layers.ts";
 import { measureReactorCosts } from "./micro/reactor-costs.ts";
 import { resultPath, table, writeResult } from "./report.ts";
@@ -71,6 +73,17 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
       return 0;
     },
   },
+  tls: {
+    subjects: tlsSubjects,
+    baselines: ["minimal-c", "haproxy-tls"],
+    full: { rounds: 10, seconds: 3 },
+    measure: async ({ quick, rounds, seconds, subjects }, book) => {
+      const settings = { rounds, durationMs: seconds * 1000, stormHandshakes: quick ? 100 : 1000 };
+      const chosen = tlsSubjects.filter(({ name }) => subjects.includes(name));
+      await measureTls(chosen, settings, book, progress);
+      return 0;
+    },
+  },
   churn: {
     subjects: proxiesNamed(["unmeshed", "culvert-relay"]),
     baselines: ["unmeshed"],
@@ -104,6 +117,7 @@ const quickSettings: Readonly<Record<string, { rounds: number; seconds: number }
   reactor: { rounds: 1, seconds: 0.15 },
   "first-byte": { rounds: 1, seconds: 0.3 },
   config: { rounds: 1, seconds: 1 },
+  tls: { rounds: 1, seconds: 0.5 },
 };
 
 async function main(): Promise<number> {

@@ -9,6 +9,7 @@ import { test } from "node:test";
 import { promisify } from "node:util";
 import type { Figure, Result } from "../../bench/figures.ts";
 import { subjects } from "../../bench/macro/subjects.ts";
+import { tlsSubjects } from "../../bench/macro/tls/subjects.ts";
 import { layers } from "../../bench/micro/layers.ts";
 import { projectRoot } from "./harness/tools.ts";
 
@@ -105,5 +106,16 @@ test("the reactor benchmark measures every step and what each layer adds to a me
       assert.ok(figures.some(({ name, subject }) => name === `layer_${unit}` && subject === layer));
       if (layer !== "bytes") assertMeasured(figures, `cpu_${unit}_to_bytes`, layer);
     }
+  }
+});
+
+test("the tls benchmark measures records, handshakes, bulk and a neighbour in a storm for every subject", async () => {
+  const figures = await quick("tls");
+  for (const { name: subject } of tlsSubjects.filter(({ missing }) => missing?.() === undefined)) {
+    for (const name of ["requests_per_s_c64", "rtt_us_c1_p50", "bulk_gbytes_per_core_s", "handshakes_per_core_s"]) {
+      assertMeasured(figures, name, subject);
+      if (subject !== "minimal-c") assertMeasured(figures, `${name}_to_minimal_c`, subject);
+    }
+    for (const weather of ["quiet", "storm"]) assertMeasured(figures, `neighbour_p99_us_${weather}`, subject);
   }
 });

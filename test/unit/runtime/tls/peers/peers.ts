@@ -20,11 +20,11 @@ import { mesh } from "../tls-fixture.ts";
 export class Credentials implements Disposable {
   readonly directory = mkdtempSync(join(tmpdir(), "culvert-tls-"));
 
-  constructor(identity: Identity) {
+  constructor(identity: Identity, root: Uint8Array = mesh.root) {
     this.#write("chain.pem", chainPem(identity));
     this.#write("key.pem", keyPem(identity));
     this.#write("both.pem", chainPem(identity) + keyPem(identity));
-    this.#write("root.pem", pemOf("CERTIFICATE", mesh.root));
+    this.#write("root.pem", pemOf("CERTIFICATE", root));
   }
 
   path(name: string): string {
