@@ -22,7 +22,7 @@ import {
   TlsServerFixture,
 } from "./tls-fixture.ts";
 
-const stat = { tlsPutOff: 18 } as const;
+const stat = { tlsPutOff: 19 } as const;
 const { ETIMEDOUT, EPROTO } = constants.errno;
 const hourMs = 3_600_000;
 const ago = (hours: number) => new Date(Date.now() - hours * hourMs);
