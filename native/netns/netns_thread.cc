@@ -21,11 +21,15 @@ NetnsThread::NetnsThread() {
 }
 
 void NetnsThread::Post(int netns, Task task) {
+  Post(netns, std::move(task), nullptr);
+}
+
+void NetnsThread::Post(int netns, Task task, std::function<void()> returned) {
   int own = fcntl(netns, F_DUPFD_CLOEXEC, 0);
   int error = own < 0 ? errno : 0;
   {
     std::lock_guard lock(mutex_);
-    jobs_.push_back({own, error, std::move(task)});
+    jobs_.push_back({own, error, std::move(task), std::move(returned)});
   }
   wakeup_.notify_one();
 }
@@ -34,8 +38,7 @@ void NetnsThread::Run(int netns, const Task &task) {
   std::mutex mutex;
   std::condition_variable done;
   bool finished = false;
-  Post(netns, [&](int error) {
-    task(error);
+  Post(netns, task, [&] {
     std::lock_guard lock(mutex);
     finished = true;
     done.notify_one();
@@ -65,6 +68,7 @@ void NetnsThread::Loop() {
       abort();
     }
     if (job.netns >= 0) close(job.netns);
+    if (job.returned) job.returned();
   }
 }
 

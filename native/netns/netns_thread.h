@@ -19,7 +19,7 @@ public:
 
   // `netns` is duplicated: the caller may close its own at once. Tasks run in the order in which they were posted.
   void Post(int netns, Task task);
-  // Runs the task and waits for it.
+  // Runs the task and waits for it, and for the thread to have left the namespace and its duplicate.
   void Run(int netns, const Task &task);
 
 private:
@@ -27,9 +27,11 @@ private:
     int netns;
     int error;
     Task task;
+    std::function<void()> returned; // called when the thread is home again; or none
   };
 
   NetnsThread();
+  void Post(int netns, Task task, std::function<void()> returned);
   [[noreturn]] void Loop();
 
   std::mutex mutex_;

@@ -5,9 +5,27 @@ import { connect, type Socket } from "node:net";
 import { statCount } from "../../../src/runtime/layout.ts";
 import { type Fd, native } from "../../../src/runtime/native.ts";
 import { type Accepted, type Connection, type ConnectionHandler, Reactor } from "../../../src/runtime/reactor.ts";
+import { workerStats } from "../../../src/telemetry/worker-stats.ts";
 
 export const ownNetns: Fd = native.netns("open", { path: "/proc/self/ns/net" }).netns;
-export const stat = { handedOver: 5, openConnections: 6, blocksInUse: 7, staleHandles: 10, starvedReads: 11 } as const;
+/** Where each figure stands in the statistics row. */
+export const stat = {
+  handedOver: statIndex("HandedOver"),
+  openConnections: statIndex("OpenConnections"),
+  blocksInUse: statIndex("BlocksInUse"),
+  staleHandles: statIndex("StaleHandles"),
+  starvedReads: statIndex("StarvedReads"),
+  tlsSessions: statIndex("TlsSessions"),
+  tlsEstablished: statIndex("TlsEstablished"),
+  tlsFailures: statIndex("TlsFailures"),
+  tlsPutOff: statIndex("TlsPutOff"),
+};
+
+function statIndex(name: string): number {
+  const index = workerStats.findIndex(({ stat }) => stat === name);
+  if (index < 0) throw new Error(`no statistic ${name}`);
+  return index;
+}
 
 let nextPort = 20_000 + (process.pid % 10_000);
 

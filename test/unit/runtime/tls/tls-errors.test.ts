@@ -9,7 +9,7 @@ import { connect as tlsConnect } from "node:tls";
 import { tlsFailure } from "../../../../src/runtime/layout.ts";
 import { describeError } from "../../../../src/telemetry/errors.ts";
 import { tlsAlertName, tlsErrorCode } from "../../../../src/telemetry/tls-errors.ts";
-import { stayAwake } from "../reactor-fixture.ts";
+import { stat, stayAwake } from "../reactor-fixture.ts";
 import { Authority } from "./certificates.ts";
 import {
   dialFrom,
@@ -22,7 +22,6 @@ import {
   TlsServerFixture,
 } from "./tls-fixture.ts";
 
-const stat = { tlsPutOff: 19 } as const;
 const { ETIMEDOUT, EPROTO } = constants.errno;
 const hourMs = 3_600_000;
 const ago = (hours: number) => new Date(Date.now() - hours * hourMs);

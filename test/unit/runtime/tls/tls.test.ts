@@ -9,7 +9,7 @@ import { Duplex } from "node:stream";
 import { test } from "node:test";
 import { type TLSSocket, connect as tlsConnect } from "node:tls";
 import { native } from "../../../../src/runtime/native.ts";
-import { ReactorFixture, stayAwake } from "../reactor-fixture.ts";
+import { ReactorFixture, stat, stayAwake } from "../reactor-fixture.ts";
 import { Authority } from "./certificates.ts";
 import {
   contextOptions,
@@ -28,7 +28,6 @@ import {
 } from "./tls-fixture.ts";
 
 const { EPROTO, ECONNRESET } = constants.errno;
-const stat = { blocksInUse: 7, staleHandles: 10, tlsSessions: 16, tlsEstablished: 17, tlsFailures: 18 } as const;
 const hashOf = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
 
 async function readAll(socket: Duplex): Promise<Buffer> {
