@@ -110,7 +110,8 @@ test("back-pressure is that of a plain connection: a reader that stops stops the
   const echo = new TlsEcho();
   using fixture = new TlsServerFixture(() => echo, { blocks: 64 });
   const socket = await fixture.dialTls();
-  const bytes = pattern(3, 8 << 20);
+  // More than all the kernel's buffers hold.
+  const bytes = pattern(3, 32 << 20);
   let sent = false;
   socket.end(bytes, () => {
     sent = true;
