@@ -40,7 +40,8 @@ test(`${podCount} network namespaces are enrolled; all is given back after withd
   t.diagnostic(
     `per pod: ${Math.round(used.memory / podCount / 1024)} KiB resident, ${used.descriptors / podCount} descriptors`,
   );
-  assert.ok(used.descriptors <= 5 * podCount, `${used.descriptors} descriptors`);
+  // A few are nobody's in particular: a request to the admin socket, say.
+  assert.ok(used.descriptors <= 5 * podCount + 16, `${used.descriptors} descriptors`);
   for (const n of [0, podCount / 2, podCount - 1]) {
     // Nothing but loopback is there: what is captured is reset when the proxy finds no way on, what is not fails at once.
     for (const address of [service.ipv4, service.ipv6]) {
