@@ -2,7 +2,7 @@
 // so nothing can be missed between "do" and "wait". A wait that fails says what was waited for and what came instead.
 
 /** An emulated machine (test/vm) asks for more. */
-export const patienceMs = Number(process.env.CULVERT_TEST_PATIENCE_MS ?? 15_000);
+export const patienceMs = Number(process.env.CULVERT_TEST_PATIENCE_MS ?? 45_000);
 
 interface Wait<T> {
   readonly isMet: (items: readonly T[]) => boolean;
