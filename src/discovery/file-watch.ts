@@ -21,14 +21,14 @@ export class FileWatch implements Disposable {
   #told: string;
 
   /** `onChange` is called once soon, for what changed before the watch. */
-  constructor(path: string, onChange: () => void) {
+  constructor(path: string, onChange: () => void, { pollEveryMs = pollMs } = {}) {
     this.#path = resolve(path);
     this.#onChange = onChange;
     this.#watchers = [];
     this.#settling = undefined;
     this.#seen = "";
     this.#told = "";
-    this.#poll = setInterval(() => this.#look(), pollMs).unref();
+    this.#poll = setInterval(() => this.#look(), pollEveryMs).unref();
     this.#watch();
     this.#look();
   }

@@ -240,6 +240,14 @@ test("1,000 reloads under load, endpoints added and removed: no failed connectio
     assert.deepEqual([result!.failed, result!.direct], [{}, 0]);
     assert.ok(result!.succeeded > reloads);
   }
+  // A service that was forgotten for a moment would be dialled as it is, and found by the node's route.
+  assert.deepEqual(
+    culvert.log.items.filter(
+      ({ msg, service: name, destination }) =>
+        msg === "connection" && String(destination).endsWith(":7000") && name !== "default/echo:7000",
+    ),
+    [],
+  );
   assert.equal((await culvert.metrics()).sum("culvert_config_reloads_total", { outcome: "applied" }), reloads + 1);
   await kept.send("still");
   assert.equal(await server.receive(5), "still", "its service has no endpoint any more, and it goes on");

@@ -205,7 +205,7 @@ test("endpoints on the other node that are removed and added under load: no fail
   const client = a.pod("client");
   const [near, far, further] = [a.pod("near"), b.pod("far"), b.pod("further")].map((pod) => pod.serve(echo(7000)));
   const service = mesh.service("echo", { port: 7000, endpoints: [near!, far!, further!] });
-  await Promise.all([a.culvert(), b.culvert()]);
+  const [culvert] = await Promise.all([a.culvert(), b.culvert()]);
   const loads = [
     await EndlessChurn.start(client, service.ipv4, 7000),
     await EndlessChurn.start(client, service.ipv6, 7000),
@@ -218,4 +218,7 @@ test("endpoints on the other node that are removed and added under load: no fail
   const results = await Promise.all(loads.map((load) => load.stop()));
   t.diagnostic(JSON.stringify(results));
   for (const phases of results) for (const { failed, direct } of phases) assert.deepEqual([failed, direct], [{}, 0]);
+  // Dialled as it is, a service would be found by the node's route.
+  const outbound = culvert.log.items.filter(({ msg, direction }) => msg === "connection" && direction === "outbound");
+  assert.deepEqual([...new Set(outbound.map((it) => it.service))], ["default/echo:7000"]);
 });

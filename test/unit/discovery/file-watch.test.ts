@@ -6,6 +6,7 @@ import { describe, test } from "node:test";
 import { directoriesOn, FileWatch } from "../../../src/discovery/file-watch.ts";
 
 const patienceMs = 15_000;
+const anHourMs = 3_600_000;
 
 class Fixture implements Disposable {
   readonly directory: string;
@@ -22,11 +23,12 @@ class Fixture implements Disposable {
   }
 
   /** Resolves when the watch has told what it found at first. */
-  async watch(path: string): Promise<void> {
-    this.#watch = new FileWatch(path, () => {
+  async watch(path: string, pollEveryMs = anHourMs): Promise<void> {
+    const onChange = () => {
       this.#told++;
       this.#waiting?.();
-    });
+    };
+    this.#watch = new FileWatch(path, onChange, { pollEveryMs });
     await this.told();
   }
 
