@@ -10,7 +10,7 @@
 //
 // A figure of another part of the native layer (a TLS record, a handshake) has its place in `costs`.
 
-import { command, recordWords, statCount } from "../../src/runtime/layout.ts";
+import { command, commandRecords, filledWord, recordWords, statCount } from "../../src/runtime/layout.ts";
 import { type NativeReactor, native } from "../../src/runtime/native.ts";
 import type { SampleBook } from "../figures.ts";
 
@@ -66,7 +66,9 @@ class BareReactor implements Disposable {
     this.#native = new native.Reactor({ blocks: 16, worker: 0, poison: false, stats });
     this.#words = new Int32Array(this.#native.commands);
     this.#generations = new Int32Array(this.#native.generations);
-    this.#native.start((begin, end) => this.#onTurn(begin, end));
+    this.#native.start((begin, end) => {
+      this.#words[filledWord] = this.#onTurn(begin, end);
+    });
   }
 
   [Symbol.dispose](): void {
@@ -93,12 +95,11 @@ class BareReactor implements Disposable {
   }
 
   commands(handles: Handles, count: number): number {
-    const room = this.#words.length / recordWords;
     const start = process.hrtime.bigint();
     let at = 0;
     for (let i = 0; i < count; i++) {
       this.#write(at++, command.pause, handles, i % handles.indexes.length);
-      if (at < room) continue;
+      if (at < commandRecords) continue;
       this.#native.submit(at * recordWords);
       at = 0;
     }

@@ -10,6 +10,9 @@ inline constexpr int kBlockBytes = 16 * 1024;
 inline constexpr int kRecordWords = 8;
 inline constexpr int kEventRecords = 16 * 1024;
 inline constexpr int kCommandRecords = 4 * 1024;
+// The word after the command ring: how many words of it TypeScript has filled. Native reads it when a turn's call is
+// over, so after the promises that the call resolved: what they command comes after what the turn commanded.
+inline constexpr int kFilledWord = 32 * 1024;
 inline constexpr int kMaxConnections = 128 * 1024;
 
 // word 0: type | argument words follow. [c g] is the connection's handle in words 1 and 2.

@@ -8,6 +8,9 @@
 #include <utility>
 
 namespace culvert {
+
+static_assert(kFilledWord == kCommandRecords * kRecordWords);
+
 namespace {
 
 // A turn is bounded, so that timers and messages of the same loop get their time.
@@ -32,7 +35,7 @@ template <typename T> T *MapTable(size_t count) {
 
 Reactor::Reactor(const ReactorConfig &config)
     : config_(config), epoll_(epoll_create1(EPOLL_CLOEXEC)), slab_(config.blocks, config.poison),
-      commands_(size_t{kCommandRecords} * kRecordWords), connections_(MapTable<Connection>(kMaxConnections)),
+      commands_(size_t{kFilledWord} + 1), connections_(MapTable<Connection>(kMaxConnections)),
       generations_(MapTable<uint32_t>(kMaxConnections)), inbox_(std::make_shared<Inbox>()), pools_(inbox_) {
   if (!slab_.IsMapped() || connections_ == nullptr || generations_ == nullptr) {
     error_ = ENOMEM;

@@ -56,6 +56,7 @@ public:
   int EpollFd() const { return epoll_; }
   Slab &Blocks() { return slab_; }
   EventRing &Events() { return events_; }
+  // kFilledWord included.
   std::vector<int32_t> &Commands() { return commands_; }
   uint32_t *Generations() { return generations_; }
 

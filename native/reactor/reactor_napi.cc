@@ -158,11 +158,7 @@ int ReactorObject::CallScript(int begin, int end) {
   napi_value arguments[] = {Napi::Number::New(env, begin), Napi::Number::New(env, end)};
   napi_value result = nullptr;
   napi_status status = napi_make_callback(env, nullptr, Value(), on_turn_.Value(), 2, arguments, &result);
-  if (status == napi_ok) {
-    int32_t words = -1;
-    napi_get_value_int32(env, result, &words);
-    return words;
-  }
+  if (status == napi_ok) return core_ == nullptr ? -1 : std::exchange(core_->Commands()[kFilledWord], 0);
   bool is_pending = false;
   napi_value exception = nullptr;
   if (napi_is_exception_pending(env, &is_pending) == napi_ok && is_pending &&

@@ -4,6 +4,8 @@ export const blockBytes = 16 * 1024;
 export const recordWords = 8;
 export const eventRecords = 16 * 1024;
 export const commandRecords = 4 * 1024;
+/** Of the command ring: where the count of words lies that are filled. */
+export const filledWord = 32 * 1024;
 export const maxConnections = 128 * 1024;
 
 export const event = {

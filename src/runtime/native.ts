@@ -137,8 +137,8 @@ export interface NativeReactor {
   readonly commands: ArrayBuffer;
   /** The current generation of each connection index. */
   readonly generations: ArrayBuffer;
-  /** `onTurn` handles words [begin, end) of the event ring and returns how many words of the command ring it filled. */
-  start(onTurn: (begin: number, end: number) => number): void;
+  /** `onTurn` handles words [begin, end) of the event ring; then the commands that `filledWord` counts are executed. */
+  start(onTurn: (begin: number, end: number) => void): void;
   /** Executes `words` words of the command ring now. */
   submit(words: number): void;
   /** The index of a new connection, for a connect command; -1 when there are too many. */

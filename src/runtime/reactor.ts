@@ -12,6 +12,7 @@ import {
   connectRecords,
   connectTransparent,
   event,
+  filledWord,
   type Passage,
   recordWords,
 } from "./layout.ts";
@@ -228,7 +229,6 @@ export class Reactor {
   #native: NativeReactor;
   #events: Int32Array;
   #generations: Int32Array;
-  #filled: number;
   #inTurn: boolean;
   #flushIsQueued: boolean;
   #connections: (Connection | undefined)[];
@@ -242,7 +242,6 @@ export class Reactor {
     this.commands = new Int32Array(this.#native.commands);
     this.#events = new Int32Array(this.#native.events);
     this.#generations = new Int32Array(this.#native.generations);
-    this.#filled = 0;
     this.#inTurn = false;
     this.#flushIsQueued = false;
     this.#connections = [];
@@ -329,13 +328,13 @@ export class Reactor {
   }
 
   close(): void {
-    this.#filled = 0;
+    this.commands[filledWord] = 0;
     this.#native.close();
   }
 
   /** Room for a command of `records` records: the index of its first word. */
   command(type: number, records: number): number {
-    if (this.#filled + records * recordWords > commandRecords * recordWords) this.flush();
+    if (this.commands[filledWord]! + records * recordWords > commandRecords * recordWords) this.flush();
     if (!this.#inTurn && !this.#flushIsQueued) {
       this.#flushIsQueued = true;
       queueMicrotask(() => {
@@ -343,20 +342,20 @@ export class Reactor {
         this.flush();
       });
     }
-    const at = this.#filled;
-    this.#filled += records * recordWords;
+    const at = this.commands[filledWord]!;
+    this.commands[filledWord] = at + records * recordWords;
     this.commands[at] = type;
     return at;
   }
 
   /** Executes what was commanded so far now rather than at the end of the turn. */
   flush(): void {
-    const words = this.#filled;
-    this.#filled = 0;
+    const words = this.commands[filledWord]!;
+    this.commands[filledWord] = 0;
     if (words > 0) this.#native.submit(words);
   }
 
-  #turn(begin: number, end: number): number {
+  #turn(begin: number, end: number): void {
     // Commands that a microtask left behind come first: their order is kept.
     this.#inTurn = true;
     const words = this.#events;
@@ -394,9 +393,6 @@ export class Reactor {
       }
     }
     this.#inTurn = false;
-    // Now, not when this has returned: promises run in between, and what they command would lie in the same place.
-    this.flush();
-    return 0;
   }
 
   #accept(at: number): void {

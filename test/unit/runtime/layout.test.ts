@@ -27,6 +27,7 @@ test("sizes are the same in TypeScript and C++", () => {
   assert.equal(layout.recordWords, constantOf("kRecordWords"));
   assert.equal(layout.eventRecords, constantOf("kEventRecords"));
   assert.equal(layout.commandRecords, constantOf("kCommandRecords"));
+  assert.equal(layout.filledWord, constantOf("kFilledWord"));
   assert.equal(layout.maxConnections, constantOf("kMaxConnections"));
   assert.equal(layout.acceptedRecords, constantOf("kAcceptedRecords"));
   assert.equal(layout.connectRecords, constantOf("kConnectRecords"));
