@@ -45,6 +45,7 @@ void Model::Data(Stream &stream, const Held &held) {
 
 void Model::End(Stream &stream) {
   CHECK(stream.is_connected && !stream.has_ended, "an end that may not be");
+  CHECK(!stream.must_fail, "data while paused, and no failure");
   stream.has_ended = true;
 }
 
