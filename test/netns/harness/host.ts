@@ -95,7 +95,7 @@ export class Host {
   async attempt(command: string, ...args: string[]): Promise<Result> {
     const running = await this.start(command, ...args);
     running.endInput();
-    const timer = setTimeout(() => running.kill("SIGKILL"), 1.3 * patienceMs);
+    const timer = setTimeout(() => running.kill("SIGKILL"), 2 * patienceMs);
     const exit = await running.exited;
     clearTimeout(timer);
     return { ...exit, stdout: running.stdout.items.join("\n"), stderr: running.stderr.join("\n") };

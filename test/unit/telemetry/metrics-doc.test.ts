@@ -2,7 +2,7 @@
 // `CULVERT_WRITE_DOCS=1 npm test -- metrics-doc` writes the tables anew.
 
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { reasons } from "../../../src/kernel/reasons.ts";
@@ -18,6 +18,7 @@ import {
 import { buildRegistry } from "../../../src/telemetry/metrics.ts";
 import { addEnrolmentGaps, addPresenceMetrics } from "../../../src/telemetry/presence-metrics.ts";
 import { workerStats } from "../../../src/telemetry/worker-stats.ts";
+import { assertSection, table } from "../docs/generated-section.ts";
 
 const path = join(import.meta.dirname, "../../../docs/metrics.md");
 const registry = buildRegistry({
@@ -39,11 +40,6 @@ addPresenceMetrics(registry, {
   probeExemption: { isAttached: true, attachments: 1 },
 });
 
-function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
-  return [line(header), `|${header.map(() => "---|").join("")}`, ...rows.map(line)].join("\n");
-}
-
 async function metricsTable(isOurs: boolean): Promise<string> {
   const metrics = (await registry.getMetricsAsJSON()).filter(({ name }) => name.startsWith("culvert_") === isOurs);
   const rows = metrics.map(({ name, type, help, values }) => {
@@ -64,15 +60,7 @@ const sections: Record<string, () => Promise<string> | string> = {
 };
 
 test("docs/metrics.md lists every metric with its labels, and every reason", async () => {
-  let doc = readFileSync(path, "utf8");
-  for (const [name, render] of Object.entries(sections)) {
-    const section = new RegExp(`<!-- ${name} -->\n[\\s\\S]*?<!-- /${name} -->`);
-    const [found] = section.exec(doc) ?? [];
-    const wanted = `<!-- ${name} -->\n${await render()}\n<!-- /${name} -->`;
-    if (process.env.CULVERT_WRITE_DOCS === "1") doc = doc.replace(section, () => wanted);
-    else assert.equal(found, wanted, `docs/metrics.md: ${name} is old; CULVERT_WRITE_DOCS=1 npm test -- metrics-doc`);
-  }
-  if (process.env.CULVERT_WRITE_DOCS === "1") writeFileSync(path, doc);
+  for (const [name, render] of Object.entries(sections)) assertSection("docs/metrics.md", name, await render());
 });
 
 test("labels of Culvert's metrics take values out of fixed lists only, which docs/metrics.md has", async () => {
