@@ -10,9 +10,9 @@ import { fileURLToPath } from "node:url";
 import { cgroup2Mount, runPrefix } from "../test/netns/harness/run-directory.ts";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
-/** Of a whole file. The longest takes about half a minute on an idle machine. */
-const fileTimeoutMs = 240_000;
-const testTimeoutMs = 120_000;
+/** Of a whole file. The longest takes about half a minute on an idle machine; a shared one may stand still for seconds. */
+const fileTimeoutMs = 480_000;
+const testTimeoutMs = 240_000;
 
 interface FileResult {
   readonly file: string;
