@@ -1,7 +1,7 @@
 // Removes every trace of Culverts that do not run: what they pinned, and with it what is attached and enforced; what they
 // set up in pods' namespaces; the cgroup and the socket that a killed one left. What runs is left alone, and told.
 
-import { existsSync, rmdirSync } from "node:fs";
+import { existsSync, rmdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { claimSocketPath } from "../admin/admin-socket.ts";
 import { loadMeshFile } from "../discovery/file-source.ts";
@@ -26,6 +26,7 @@ interface Traces {
 
 /** Resolves with whether all of it is gone. */
 export async function uninstall({ configPath, directory, say }: UninstallOptions): Promise<boolean> {
+  checkAccess(directory);
   const nodes = configPath === undefined ? instancesIn(directory).map(tracesOf) : [configuredTraces(configPath)];
   if (nodes.length === 0) say(`nothing of Culvert is pinned in ${directory}`);
   let isDone = true;
@@ -38,6 +39,16 @@ export async function uninstall({ configPath, directory, say }: UninstallOptions
     }
   }
   return isDone;
+}
+
+/** Else what is there would look as if it were not: the bpf file system is root's. */
+function checkAccess(directory: string): void {
+  try {
+    statSync(directory);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EACCES") return;
+    throw new Error(`look for what is pinned in ${directory}: permission denied; run as root`);
+  }
 }
 
 function configuredTraces(path: string): Traces {

@@ -19,7 +19,7 @@ export const errorTable = {
     source: "config",
     retry: "never",
     template: "read {path}: {reason}",
-    hint: "check the path given with --config and its permissions",
+    hint: "check the path and its permissions",
   },
   CONFIG_INVALID: {
     source: "config",

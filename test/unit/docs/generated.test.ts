@@ -1,8 +1,11 @@
-// docs/errors.md has every error, and THIRD-PARTY-NOTICES.md every package that a release contains.
+// docs/errors.md has every error, THIRD-PARTY-NOTICES.md every package that a release contains, and the README a mesh.yaml
+// that is valid.
 
+import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { parseMesh } from "../../../src/discovery/file-source.ts";
 import { errorTable } from "../../../src/telemetry/errors.ts";
 import { assertSection, table } from "./generated-section.ts";
 
@@ -19,6 +22,12 @@ test("docs/errors.md lists every error with its source, its message and what to 
   assertSection("docs/errors.md", "errors", table(["code", "source", "retry", "message", "what to do"], rows));
 });
 
+test("the mesh.yaml of the README is valid", () => {
+  const [, text] = /```yaml\n([\s\S]*?)```/.exec(readFileSync(join(root, "README.md"), "utf8")) ?? [];
+  const { snapshot } = parseMesh(text!, "README.md");
+  assert.deepEqual([snapshot.workloads.length, snapshot.services.length], [1, 1]);
+});
+
 interface Locked {
   readonly version: string;
   readonly license?: string;
@@ -30,7 +39,7 @@ test("THIRD-PARTY-NOTICES.md has every package that a release contains, with its
     packages: Record<string, Locked>;
   };
   const shipped = Object.entries(packages)
-    .map(([path, it]) => ({ name: path.replace(/^.*node_modules\//, ""), path, ...it }))
+    .map(([path, it]) => ({ ...it, path, name: path.replace(/^.*node_modules\//, "") }))
     .filter(
       ({ name, dev }) => name !== "" && dev !== true && !/^@(biomejs|typescript)\/|^typescript$|arm64$/.test(name),
     );
