@@ -18,6 +18,10 @@ interface Entry {
   remove(): Promise<void>;
 }
 
+function isStrict({ outboundStrict, inboundStrict }: LocalPod): boolean {
+  return outboundStrict || inboundStrict;
+}
+
 function isAtSamePlace(a: LocalPod, b: LocalPod | undefined): boolean {
   return a.netnsPath === b?.netnsPath && a.cgroupPath === b.cgroupPath;
 }
@@ -78,7 +82,7 @@ export class LocalPods {
   async reconcile(wanted: readonly LocalPod[]): Promise<void> {
     const byName = new Map(wanted.map((pod) => [pod.name, pod]));
     const unwanted = [...this.#entries.values()].filter(({ pod }) => !isAtSamePlace(pod, byName.get(pod.name)));
-    await Promise.all(unwanted.map((entry) => this.#remove(entry)));
+    await Promise.all(unwanted.map((entry) => this.#remove(entry, wanted)));
     for (const pod of wanted) {
       const entry = this.#entries.get(pod.name);
       if (entry === undefined) await this.add(pod);
@@ -86,10 +90,13 @@ export class LocalPods {
     }
   }
 
-  async #remove(entry: Entry): Promise<void> {
-    this.#entries.delete(entry.pod.name);
-    await entry.remove();
-    await this.#pods.withdraw(entry.pod.name);
+  async #remove({ pod, remove }: Entry, wanted: readonly LocalPod[]): Promise<void> {
+    this.#entries.delete(pod.name);
+    // Of a strict pod that is enrolled again below, nothing passes in between.
+    const inode = inodeAt(pod.netnsPath);
+    const comesBack = wanted.some((it) => isStrict(it) && inodeAt(it.netnsPath) === inode);
+    await remove();
+    await this.#pods.withdraw(pod.name, { staysClosed: inode !== undefined && isStrict(pod) && comesBack });
   }
 
   async #change(entry: Entry, pod: LocalPod): Promise<void> {

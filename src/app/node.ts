@@ -2,6 +2,7 @@
 
 import { availableParallelism } from "node:os";
 import { dirname, resolve as resolvePath } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { startAdmin } from "../admin/admin-server.ts";
 import { type LoadedMesh, MeshFile } from "../discovery/file-source.ts";
 import { FileWatch } from "../discovery/file-watch.ts";
@@ -34,6 +35,8 @@ import { WorkerPool } from "./worker-pool.ts";
 
 /** 64 MiB of 16 KiB blocks per worker; pages that were never needed are never touched. */
 const blocksPerWorker = 4096;
+/** What is reset when the drain time is over is gone by then, but for what a reader does not take. */
+const abortGraceMs = 1_000;
 /** More rarely helps one node: the kernel's work for a connection is spread over all CPUs anyway. */
 const maxDefaultWorkers = 4;
 
@@ -148,7 +151,11 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
   let nodeAddresses: readonly IpAddress[] = [];
   const tellKeptSources = (it: LoadedMesh) => workers.tell(keptSourcesOf(it, nodeAddresses));
   const onNodeAddresses = (own: readonly IpAddress[]) => {
-    capture.rules.setAddresses(own);
+    try {
+      capture.rules.setAddresses(own);
+    } catch (err) {
+      log.error({ err }, "the hooks do not know the node's new addresses; those before stay");
+    }
     nodeAddresses = own;
     tellKeptSources(mesh.current);
   };
@@ -282,7 +289,9 @@ async function drainStreams(workers: WorkerPool, pods: Pods, timeoutMs: number, 
     workers.tell({ type: "abort" });
     over.resolve();
   }, timeoutMs);
-  await workers.drain();
+  // Bytes that a reader does not take keep a reset stream open: they end with the process.
+  const abandoned = over.promise.then(() => delay(abortGraceMs));
+  await Promise.race([workers.drain(), abandoned]);
   await Promise.race([pods.left(), over.promise]);
   clearTimeout(timer);
 }

@@ -133,14 +133,18 @@ export class Pods {
     return true;
   }
 
-  /** Of a pod that is not to be captured any more. Open streams go on. */
-  async withdraw(name: string): Promise<void> {
+  /**
+   * Of a pod that is not to be captured any more. Open streams go on. `staysClosed`: it is enrolled again under another name
+   * or path, and what is strict of it fails meanwhile.
+   */
+  async withdraw(name: string, { staysClosed = false } = {}): Promise<void> {
     this.#unseal(name);
     this.#failed.delete(name);
     const pod = this.#enrolled.get(name);
     if (pod === undefined) return;
     this.#enrolled.delete(name);
-    this.#capture.disarm(pod);
+    if (staysClosed) this.#capture.leave(pod);
+    else this.#capture.disarm(pod);
     await delay(handshakeGraceMs);
     await this.#retire(pod);
     this.#log.info({ pod: name }, "pod withdrawn");
@@ -171,8 +175,11 @@ export class Pods {
     const idle = Promise.withResolvers<boolean>();
     await this.#workers.removePod(pod.id, resetsStreams, idle.resolve);
     this.rewrittenPairs.forget(pod.id);
-    this.#capture.release(pod, { keepsRouting: !resetsStreams });
-    if (resetsStreams) return;
+    this.#capture.release(pod, { keepsRouting: true });
+    if (resetsStreams) {
+      await this.#endRouting(pod, Promise.resolve(false));
+      return;
+    }
     const leaving = this.#endRouting(pod, idle.promise).finally(() => this.#leaving.delete(leaving));
     this.#leaving.add(leaving);
   }

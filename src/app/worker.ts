@@ -24,7 +24,7 @@ const proxy = new WorkerProxy({
   detectTimeoutMs: settings.detectTimeoutMs,
   sourcePorts: settings.sourcePorts,
   random: Math.random,
-  now: settings.failsForTest === undefined ? Date.now : failForTest,
+  now: settings.failsForTest === undefined ? monotonicNow : failForTest,
   logEvent: (level, line) => post({ type: "event", level, line }),
   logConnection: settings.logsConnections ? logConnection : undefined,
   bypassMap: settings.bypassMap,
@@ -84,6 +84,11 @@ post({ type: "started" });
 async function answer(id: number, question: Question): Promise<void> {
   for await (const part of proxy.answer(question)) post({ type: "part", id, part });
   post({ type: "answered", id });
+}
+
+/** Milliseconds since the epoch as the start had them: never steps back, so nothing waits for a clock that was set. */
+function monotonicNow(): number {
+  return Math.floor(performance.timeOrigin + performance.now());
 }
 
 function failForTest(): never {

@@ -73,8 +73,12 @@ export class FileWatch implements Disposable {
 
 /** Changes with the file's content, or with the file that the path leads to. */
 function signatureOf(path: string): string {
-  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return stat === undefined ? "none" : `${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeNs}`;
+  try {
+    const stat = statSync(path, { bigint: true });
+    return `${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeNs}`;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? "none"; // Gone, a circle of links, …: whoever reads it is told.
+  }
 }
 
 /** Those that hold the file or a symbolic link on the way to it. */
@@ -86,18 +90,27 @@ export function directoriesOn(path: string): string[] {
   while (parts.length > 0) {
     const [part, ...rest] = parts;
     const next = join(at, part!);
-    const stat = lstatSync(next, { throwIfNoEntry: false });
-    if (stat === undefined || rest.length === 0 || stat.isSymbolicLink()) directories.add(at);
+    const stat = lookAt(next);
+    if (stat === undefined || rest.length === 0 || stat.target !== undefined) directories.add(at);
     if (stat === undefined) break;
     parts = rest;
-    if (!stat.isSymbolicLink()) {
+    if (stat.target === undefined) {
       at = next;
       continue;
     }
     if (++links > maxLinks) break;
-    const target = resolve(dirname(next), readlinkSync(next));
+    const target = resolve(dirname(next), stat.target);
     parts = [...target.split(sep).slice(1), ...rest];
     at = sep;
   }
   return [...directories];
+}
+
+/** Undefined: nothing is there, or nothing that can be looked at. `target`: of a symbolic link. */
+function lookAt(path: string): { target: string | undefined } | undefined {
+  try {
+    return { target: lstatSync(path).isSymbolicLink() ? readlinkSync(path) : undefined };
+  } catch {
+    return undefined;
+  }
 }

@@ -5,7 +5,7 @@
 import { addressFromBytes, formatAddress, type IpAddress } from "../mesh/address.ts";
 import type { NetnsCookie } from "../runtime/native.ts";
 import type { KernelMaps } from "./kernel-objects.ts";
-import { decodeCookie, decodeU32, encodeU32, encodeU64, layout } from "./layout.ts";
+import { decodeCookie, decodeU32, encodeAddress, encodeU32, encodeU64, layout } from "./layout.ts";
 
 interface AdoptedPod {
   readonly id: number;
@@ -62,8 +62,9 @@ export class AdoptedPods {
   }
 
   /** A strict pod that this process leaves in force. */
-  add(cookie: NetnsCookie, id: number): void {
+  add(cookie: NetnsCookie, id: number, addresses: readonly IpAddress[]): void {
     this.#pods.set(cookie, { id, isStrict: true });
+    this.#addresses.set(id, addresses.map(encodeAddress));
   }
 
   /** It is enrolled again: its id is its own from now on, and addresses that it no longer has are forgotten. */

@@ -503,7 +503,7 @@ export class Capture implements Disposable {
     const state = this.#pods.get(pod);
     if (state === undefined) return;
     if (state.isSealed) {
-      this.#adopted.add(pod.cookie, pod.id);
+      this.#adopted.add(pod.cookie, pod.id, state.addresses);
       if (state.link !== undefined) closeFd(state.link);
     } else if (this.#adopted.idOf(pod.cookie) === undefined) {
       this.disarm(pod);

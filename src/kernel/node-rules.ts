@@ -18,14 +18,15 @@ import { replaceKeys } from "./replace-keys.ts";
 
 export class NodeRules {
   readonly #maps: KernelMaps;
-  readonly #plain: Set<NetnsCookie>;
+  /** How many say so of each. */
+  readonly #plain: Map<NetnsCookie, number>;
   /** By pod_id; those of a previous process too. */
   readonly #probePorts: Map<number, readonly number[]>;
   #flags: number;
 
   constructor(maps: KernelMaps) {
     this.#maps = maps;
-    this.#plain = new Set();
+    this.#plain = new Map();
     this.#probePorts = new Map();
     // What a previous process left stays in force until this one says otherwise.
     this.#flags = decodeU32(maps.node_flags.lookup(encodeU32(0))!);
@@ -59,12 +60,18 @@ export class NodeRules {
   }
 
   addPlain(cookie: NetnsCookie): void {
-    this.#plain.add(cookie);
+    this.#plain.set(cookie, (this.#plain.get(cookie) ?? 0) + 1);
     this.#maps.plain.update(encodeU64(cookie), encodeU32(1));
     this.#maps.unknown.delete(encodeU64(cookie));
   }
 
+  /** Once for each `addPlain`. */
   removePlain(cookie: NetnsCookie): void {
+    const left = (this.#plain.get(cookie) ?? 1) - 1;
+    if (left > 0) {
+      this.#plain.set(cookie, left);
+      return;
+    }
     this.#plain.delete(cookie);
     this.#maps.plain.delete(encodeU64(cookie));
   }
@@ -85,7 +92,7 @@ export class NodeRules {
 
   /** Forgets what a previous process left: plain namespaces that this one did not name, probe ports of other pods. */
   settle(podIds: ReadonlySet<number>): void {
-    replaceKeys(this.#maps.plain, Iterator.from(this.#plain).map(encodeU64), encodeU32(1));
+    replaceKeys(this.#maps.plain, this.#plain.keys().map(encodeU64), encodeU32(1));
     for (const id of [...this.#probePorts.keys()]) if (!podIds.has(id)) this.setProbePorts(id, []);
   }
 

@@ -29,7 +29,7 @@ export interface ProxyContext {
   readonly sourcePorts: SourcePorts;
   /** Numbers in [0, 1). */
   readonly random: () => number;
-  /** Milliseconds since the epoch. */
+  /** Milliseconds since the epoch; never steps back. */
   readonly now: () => number;
   /** Takes one line per connection; undefined: not wanted. */
   logConnection: ((line: string) => void) | undefined;

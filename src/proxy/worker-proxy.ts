@@ -120,7 +120,10 @@ export class WorkerProxy {
     if (entry !== undefined) sameNode.remove(entry.pod);
     for (const listener of entry?.listeners ?? []) reactor.unlisten(listener.id);
     reactor.setTimer(oneTurnMs, () => {
-      if (resetsStreams) this.#abort((stream) => stream.pod.id === podId);
+      // By name too: a stream of an earlier pod of that id goes on.
+      const name = entry?.pod.name;
+      if (resetsStreams) this.#abort(({ pod }) => pod.id === podId && pod.name === name);
+      for (const { id } of entry?.listeners ?? []) reactor.forgetListener(id);
       if (entry !== undefined) {
         entry.pod.isWithdrawn = true;
         reactor.forgetNetns(entry.pod.netns);

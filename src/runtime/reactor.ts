@@ -298,6 +298,11 @@ export class Reactor {
     this.flush();
   }
 
+  /** After `unlisten`, when what that accepted has been handled: what another worker hands over later is reset. */
+  forgetListener(listener: number): void {
+    this.#acceptors.delete(listener);
+  }
+
   /** Closes the sockets kept ready in a namespace; call before its descriptor is closed. */
   forgetNetns(netns: Fd): void {
     const at = this.command(command.forgetNetns, 1);
@@ -401,7 +406,10 @@ export class Reactor {
     const connection = new Connection(this, words[at + 1]!, words[at + 2]!);
     this.#connections[connection.index] = connection;
     const acceptor = this.#acceptors.get(listener);
-    if (acceptor === undefined) throw new Error(`reactor: accepted from listener ${listener}, which is not known`);
+    if (acceptor === undefined) {
+      connection.discard();
+      return;
+    }
     connection.handler = acceptor.onAccepted(connection, {
       listener,
       local: socketWords(words, at + 8, words[at + 20]!),

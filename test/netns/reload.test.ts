@@ -252,3 +252,30 @@ test("1,000 reloads under load, endpoints added and removed: no failed connectio
   await kept.send("still");
   assert.equal(await server.receive(5), "still", "its service has no endpoint any more, and it goes on");
 });
+
+test("of a strict pod that mesh.yaml calls by another path nothing passes by while it is withdrawn and enrolled again", async (t) => {
+  await using mesh = await Mesh.start();
+  const node = mesh.node("a");
+  const strict = node.pod("strict", { whenProxyDown: "deny" });
+  const service = mesh.service("echo", { port: 7000, endpoints: [node.pod("server").serve(echo(7000))] });
+  const culvert = await node.culvert();
+  const loads = [
+    await EndlessChurn.start(strict, service.ipv4, 7000),
+    await EndlessChurn.start(strict, service.ipv6, 7000),
+  ];
+  const { path, pid } = strict.namespace;
+  for (const netns of [`/proc/${pid}/task/${pid}/ns/net`, path, `/proc/${pid}/task/${pid}/ns/net`]) {
+    strict.options = { ...strict.options, netns };
+    await node.reload();
+  }
+  assert.equal(count(culvert, "pod withdrawn"), 3);
+  await Promise.all(loads.map((load) => load.nextPhase()));
+  const seen = culvert.log.items.length;
+  await culvert.log.until("captured again", (items) => items.length >= seen + 500);
+  const results = await Promise.all(loads.map((load) => load.stop()));
+  t.diagnostic(JSON.stringify(results));
+  for (const [during, after] of results) {
+    assert.deepEqual([during!.direct, after!.direct, after!.failed], [0, 0, {}]);
+    assert.ok(Object.keys(during!.failed).every((error) => error === "EPERM"));
+  }
+});

@@ -94,4 +94,26 @@ for (const { title, port, server, use, expected, by } of cases) {
       }
     }
   });
+
+  test(`${title} works through two proxies with a detection time-out of an hour, over IPv4 and IPv6`, async () => {
+    await using mesh = await Mesh.start();
+    const [a, b] = [mesh.node("a"), mesh.node("b")];
+    const client = a.pod("client");
+    const serving = b.pod("server").serve(server());
+    const service = mesh.service("server", { port, endpoints: [serving] });
+    const options = { detectTimeoutSeconds: hourSeconds };
+    const [outbound, inbound] = await Promise.all([a.culvert(options), b.culvert(options)]);
+    const directory = join(mesh.directory, serving.name);
+
+    for (const address of [service.ipv4, service.ipv6]) assert.match(await use(client, address, directory), expected);
+    for (const [culvert, direction] of [
+      [outbound, "outbound"],
+      [inbound, "inbound"],
+    ] as const) {
+      for (const seen of await culvert.connections(2, (it) => it.direction === direction)) {
+        assert.equal(seen.protocol, "opaque");
+        assert.ok(by.includes(seen.protocolBy), `${direction}: by ${seen.protocolBy}`);
+      }
+    }
+  });
 }

@@ -57,6 +57,25 @@ class Fixture implements Disposable {
 }
 
 describe("a watched file", () => {
+  test("may become a link to itself or lie below what is no directory: that is told, and what comes after it too", async () => {
+    using fixture = new Fixture();
+    const directory = fixture.path("etc");
+    const path = join(directory, "mesh.yaml");
+    mkdirSync(directory);
+    writeFileSync(path, "one");
+    await fixture.watch(path, 20);
+    symlinkSync("mesh.yaml", `${path}.new`);
+    renameSync(`${path}.new`, path);
+    await fixture.told();
+    renameSync(directory, fixture.path("old"));
+    writeFileSync(directory, "no directory");
+    await fixture.told();
+    rmSync(directory);
+    mkdirSync(directory);
+    writeFileSync(path, "two");
+    await fixture.told();
+  });
+
   test("is told when it is written in place", async () => {
     using fixture = new Fixture();
     writeFileSync(fixture.path("mesh.yaml"), "a");
