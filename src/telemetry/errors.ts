@@ -138,8 +138,8 @@ export const errorTable = {
   PEER_SILENT: {
     source: "upstream",
     retry: "never",
-    template: "carry {source} to {endpoint}: the {side} stopped acknowledging",
-    hint: "see that its machine and the network in between are up",
+    template: "carry {source} to {endpoint}: the {side} stopped acknowledging or taking bytes",
+    hint: "see that its machine and the network in between are up, and that the application still reads; node.peerTimeoutSeconds says how long that may last",
   },
   TLS_UNTRUSTED: {
     source: "peer",
