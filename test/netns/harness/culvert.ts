@@ -106,10 +106,14 @@ export class Culvert {
     return found!;
   }
 
-  /** The connections that have ended, as soon as at least `count` of them match. */
+  /**
+   * The connections that have ended, as soon as at least `count` of them match, in the order of their ends: workers hand over
+   * their lines in their own time.
+   */
   async connections(count: number, where: Where = () => true): Promise<ConnectionEvent[]> {
     const matches = (event: LogEvent) => isConnection(event) && where(event);
-    return (await this.log.atLeast(count, "connection", matches)).filter(isConnection);
+    const found = (await this.log.atLeast(count, "connection", matches)).filter(isConnection);
+    return found.sort((a, b) => Date.parse(String(a.time)) - Date.parse(String(b.time)));
   }
 
   async connection(where: Where = () => true): Promise<ConnectionEvent> {
