@@ -28,14 +28,17 @@ for (const { title, end, isOther } of [
     await culvert.exited();
     const nextPhase = () => Promise.all(loads.map((load) => load.nextPhase()));
     await nextPhase();
-    const denied = await churn(strict, service.ipv4, 7000, { connections: attempts });
+    const denied = [
+      await churn(strict, service.ipv4, 7000, { connections: attempts }),
+      await churn(strict, service.ipv6, 7000, { connections: attempts }),
+    ];
     const env = { NODE_ENV: "test", ...(isOther && { CULVERT_TEST_BPF: otherObjects("oneMapMore") }) };
     const restarted = await node.culvert({ env });
     await nextPhase();
     await restarted.connections(2000);
     const [strictOver, permissiveOver] = await Promise.all(loads.map((load) => load.stop()));
     t.diagnostic(JSON.stringify({ denied, strictOver, permissiveOver }));
-    assert.deepEqual([denied.direct, denied.failed], [0, { EPERM: attempts }]);
+    for (const { direct, failed } of denied) assert.deepEqual([direct, failed], [0, { EPERM: attempts }]);
     assert.deepEqual(
       strictOver!.map(({ direct }) => direct),
       [0, 0, 0],
