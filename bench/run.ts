@@ -1,4 +1,4 @@
-// npm run bench -- tcp | churn | first-byte | config | reactor | tls   [--quick] [--rounds N] [--seconds S] [--subjects a,b,…] [--out FILE]
+// npm run bench -- tcp | churn | first-byte | config | idle | reactor | tls   [--quick] [--rounds N] [--seconds S] [--subjects a,b,…] [--out FILE]
 //
 // Measures, prints a table, writes the result file (README.md says how to read them). What the run made (processes,
 // namespaces, cgroups) is removed when this process ends, in whichever way: test/netns/harness/reaper.sh sees to it.
@@ -9,6 +9,7 @@ import { commit, machineFacts } from "./machine.ts";
 import { measureChurn } from "./macro/churn.ts";
 import { measureConfig } from "./macro/config.ts";
 import { firstByteWorks } from "./macro/first-byte.ts";
+import { measureIdle } from "./macro/idle.ts";
 import { subjects as proxies } from "./macro/subjects.ts";
 import { measureWorks, tcpWorks, type Work } from "./macro/tcp.ts";
 import { tlsSubjects } from "./macro/tls/subjects.ts";
@@ -78,7 +79,12 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
     baselines: ["minimal-c", "haproxy-tls"],
     full: { rounds: 10, seconds: 3 },
     measure: async ({ quick, rounds, seconds, subjects }, book) => {
-      const settings = { rounds, durationMs: seconds * 1000, stormHandshakes: quick ? 100 : 1000 };
+      const settings = {
+        rounds,
+        durationMs: seconds * 1000,
+        stormHandshakes: quick ? 100 : 1000,
+        idleSessions: quick ? ([50, 100] as const) : ([500, 2000] as const),
+      };
       const chosen = tlsSubjects.filter(({ name }) => subjects.includes(name));
       await measureTls(chosen, settings, book, progress);
       return 0;
@@ -108,6 +114,15 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
       return 0;
     },
   },
+  idle: {
+    subjects: proxiesNamed(["culvert-relay"]),
+    baselines: [],
+    full: { rounds: 5, seconds: 1 },
+    measure: async ({ quick, rounds }, book) => {
+      await measureIdle({ rounds, counts: quick ? [200, 400] : [1000, 3000, 9000] }, book, progress);
+      return 0;
+    },
+  },
 };
 
 /** Pieces of work, or two families: about a second for each subject, or less. */
@@ -117,6 +132,7 @@ const quickSettings: Readonly<Record<string, { rounds: number; seconds: number }
   reactor: { rounds: 1, seconds: 0.15 },
   "first-byte": { rounds: 1, seconds: 0.3 },
   config: { rounds: 1, seconds: 1 },
+  idle: { rounds: 1, seconds: 1 },
   tls: { rounds: 1, seconds: 0.5 },
 };
 

@@ -89,22 +89,27 @@ void Reactor::Turn() {
     for (int i = 0; i < count; i++)
       HandleReady(ready[i]);
     ReadReady();
-    CallScript();
+    do {
+      tells_blocked_ = false;
+      CallScript();
+      if (is_stopped_) break;
+      FlushDirty();
+    } while (tells_blocked_); // or a writer would be read once more than its reader takes
     if (is_stopped_) break;
-    FlushDirty();
     RunHandshakes(); // last: they take longest
     if (Timers::NowNs() - began_ns > kTurnNs) break;
     timeout_ms = 0;
     if (events_.IsEmpty()) {
       // Reads may wait for a block or for room in the ring: whoever gives them back is another event.
-      if (!ready_.empty() && !CanRead()) break;
-      if (!handshakes_.empty()) break; // the rest waits its turn
-      if (ready_.empty() && host_wait_ms_) {
+      if (!CanRead() && !(ready_.empty() && handshakes_.empty())) break;
+      if (!handshakes_.empty() && !MayHandshake()) break; // the rest waits its turn
+      if (ready_.empty() && handshakes_.empty() && host_wait_ms_) {
         PrepareToWait();
         timeout_ms = std::min(kMaxWaitMs, host_wait_ms_());
       }
     }
   }
+  if (!handshakes_.empty() && !MayHandshake()) config_.stats[kStatTlsPutOff]++;
   PrepareToWait();
   in_turn_ = false;
   // Edges already seen are not reported again: come back by ourselves.

@@ -107,6 +107,8 @@ private:
   bool WriteQueued(Connection &connection);
   void ConsumeQueue(Connection &connection, size_t written);
   bool HasUnsent(int32_t index);
+  void TellBlocked(int32_t index);
+  int32_t BlocksToRead(const Connection &connection) const;
   void DropQueue(Connection &connection);
   static void SetLingerZero(int fd);
 
@@ -117,6 +119,7 @@ private:
   void BeginHandshake(int32_t index);
   void AddHandshake(int32_t index);
   void RunHandshakes();
+  bool MayHandshake() const;
   void Handshake(int32_t index);
   void TellEstablished(int32_t index);
   void FlushHandshake(int32_t index);
@@ -156,6 +159,7 @@ private:
   bool host_is_due_ = false;
   std::function<int()> host_wait_ms_;
   bool is_stopped_ = false;
+  bool tells_blocked_ = false; // an event says so that the script has not heard
 
   Connection *connections_; // kMaxConnections, reserved, touched as needed
   uint32_t *generations_;   // the same, for the script to read

@@ -321,11 +321,19 @@ void Reactor::ReadReady() {
   ready_.resize(kept);
 }
 
+// The less of the slab is free, the less each takes: readers that have stopped keep what was read for them, and many of
+// them must not leave nothing to the others.
+int32_t Reactor::BlocksToRead(const Connection &connection) const {
+  int32_t all = slab_.InUse() + slab_.Available();
+  int32_t share = (connection.read_blocks * slab_.Available() + all - 1) / all;
+  return std::min(share, slab_.Available());
+}
+
 void Reactor::Read(int32_t index) {
   Connection &connection = connections_[index];
   int32_t blocks[kMaxReadBlocks];
   iovec vectors[kMaxReadBlocks];
-  int wanted = std::min<int>(connection.read_blocks, slab_.Available());
+  int wanted = BlocksToRead(connection);
   for (int i = 0; i < wanted; i++) {
     blocks[i] = slab_.Take();
     vectors[i] = {slab_.At(blocks[i]), kBlockBytes};
@@ -429,10 +437,7 @@ void Reactor::Flush(int32_t index) {
   Connection &connection = connections_[index];
   if (connection.Has(kTlsPending)) FlushHandshake(index);
   if (connection.fd < 0 || connection.Has(kConnecting | kBlockedWrite | kTlsPending)) {
-    if (connection.queue_head != Connection::kNone && !connection.Has(kToldBlocked)) {
-      connection.Set(kToldBlocked);
-      events_.Add(Event::kBlocked, index, connection.generation);
-    }
+    if (connection.queue_head != Connection::kNone) TellBlocked(index);
     return;
   }
   if (connection.Has(kTls) ? !WriteTls(index) : !WriteQueued(connection)) {
@@ -448,10 +453,7 @@ void Reactor::Flush(int32_t index) {
   }
   if (HasUnsent(index)) {
     connection.Set(kBlockedWrite);
-    if (!connection.Has(kToldBlocked)) {
-      connection.Set(kToldBlocked);
-      events_.Add(Event::kBlocked, index, connection.generation);
-    }
+    TellBlocked(index);
     return;
   }
   if (connection.Has(kToldBlocked)) {
@@ -464,6 +466,14 @@ void Reactor::Flush(int32_t index) {
     connection.Set(kFinSent);
     shutdown(connection.fd, SHUT_WR);
   }
+}
+
+void Reactor::TellBlocked(int32_t index) {
+  Connection &connection = connections_[index];
+  if (connection.Has(kToldBlocked)) return;
+  connection.Set(kToldBlocked);
+  events_.Add(Event::kBlocked, index, connection.generation);
+  tells_blocked_ = true;
 }
 
 // Writes as much as the kernel takes. False: writing failed, the queue is dropped, write_error says why.

@@ -94,6 +94,20 @@ test("the config benchmark measures a large mesh and a small change", async () =
   assert.ok(figures.every(({ median }) => Number.isFinite(median)));
 });
 
+test("the idle benchmark measures what open connections cost, and many more would", async () => {
+  const figures = await quick("idle");
+  assert.deepEqual(
+    figures.map(({ name, unit }) => `${name} ${unit}`),
+    [
+      "idle_bytes_per_side_200 bytes",
+      "idle_bytes_per_side_400 bytes",
+      "idle_megabytes_100000_extrapolated MB",
+      "idle_megabytes_more_when_opened_again MB",
+    ],
+  );
+  assert.ok(figures.every(({ median }) => Number.isFinite(median)));
+});
+
 test("the reactor benchmark measures every step and what each layer adds to a message and to a connection", async () => {
   const figures = await quick("reactor");
   const names = new Set(figures.map(({ name }) => name));
@@ -116,6 +130,8 @@ test("the tls benchmark measures records, handshakes, bulk and a neighbour in a 
       assertMeasured(figures, name, subject);
       if (subject !== "minimal-c") assertMeasured(figures, `${name}_to_minimal_c`, subject);
     }
+    const bytes = figures.find((it) => it.name === "idle_bytes_per_session" && it.subject === subject)?.median;
+    assert.ok(Number.isFinite(bytes), `${subject}: ${bytes} bytes a session`);
     for (const weather of ["quiet", "storm"]) assertMeasured(figures, `neighbour_p99_us_${weather}`, subject);
   }
 });

@@ -8,6 +8,8 @@
 //   bulk <dir> <port> <pid> <ms>        one connection, as much as goes there and back
 //   handshakes <dir> <port> <pid> <ms> <at once>     connect, handshake, one message there and back, close
 //   neighbour <dir> <port> <pid> <ms>   one connection, a message every 500 µs
+//   idle <dir> <port> <pid> <count> <count>   so many sessions, each with an answer behind it; prints what a session of
+//   those between the two counts adds to the process's resident memory, in bytes
 //   storm <dir> <port> <count>          so many handshakes without a certificate, 64 at a time; prints how many were
 //   refused
 //
@@ -368,6 +370,33 @@ void Neighbour(SSL_CTX *context, int port, pid_t pid, int64_t duration_ns) {
   report.Print();
 }
 
+int64_t ResidentBytes(pid_t pid) {
+  const std::string path = "/proc/" + std::to_string(pid) + "/statm";
+  FILE *file = fopen(path.c_str(), "r");
+  long all = 0, resident = 0;
+  if (file == nullptr || fscanf(file, "%ld %ld", &all, &resident) != 2) Die(path.c_str());
+  fclose(file);
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+void Idle(SSL_CTX *context, int port, pid_t pid, int few, int many) {
+  const int poll = epoll_create1(0);
+  int64_t with_few = 0;
+  for (int count = 1; count <= many; count++) {
+    Peer *peer = Dial(context, port, poll);
+    epoll_event event;
+    int done;
+    while ((done = StepHandshake(*peer)) == 0)
+      epoll_wait(poll, &event, 1, 10);
+    if (done < 0) Die("handshake");
+    Ask(*peer);
+    while (!Answered(*peer))
+      epoll_wait(poll, &event, 1, 10);
+    if (count == few) with_few = ResidentBytes(pid);
+  }
+  printf("%ld\n", long((ResidentBytes(pid) - with_few) / (many - few)));
+}
+
 // The server does all its work (key exchange, signature) before it finds that there is no certificate.
 void Storm(SSL_CTX *context, int port, int count) {
   const int poll = epoll_create1(0);
@@ -407,6 +436,7 @@ void Run(const std::vector<std::string> &words) {
   if (mode == "messages") return Messages(context, port, pid, duration_ns, number(5));
   if (mode == "bulk") return Bulk(context, port, pid, duration_ns);
   if (mode == "handshakes") return Handshakes(context, port, pid, duration_ns, number(5));
+  if (mode == "idle") return Idle(context, port, pid, number(4), number(5));
   if (mode == "neighbour") return Neighbour(context, port, pid, duration_ns);
   Usage("unknown mode", mode.c_str());
 }

@@ -13,6 +13,8 @@ export interface TlsSettings {
   readonly rounds: number;
   readonly durationMs: number;
   readonly stormHandshakes: number;
+  /** What a session of those between the two counts costs. */
+  readonly idleSessions: readonly [few: number, many: number];
 }
 
 interface TlsFigure {
@@ -91,8 +93,24 @@ export async function measureTls(
     for (const { subject, server, directory } of orderOfRound(servers, round)) {
       await measureStorm(subject, server, directory, settings, book);
     }
+    for (const { subject, directory } of orderOfRound(servers, round)) {
+      await measureIdle(subject, directory, settings.idleSessions, book);
+    }
     progress(`round ${round + 1} of ${settings.rounds}`);
   }
+}
+
+/** Of a server of its own: memory that another round has left would be used again. */
+async function measureIdle(
+  subject: TlsSubject,
+  directory: string,
+  [few, many]: TlsSettings["idleSessions"],
+  book: SampleBook,
+): Promise<void> {
+  using stack = new DisposableStack();
+  const { port, pid } = await subject.start(directory, stack);
+  const bytes = await countOf("idle", directory, `${port}`, `${pid}`, `${few}`, `${many}`);
+  book.add("idle_bytes_per_session", "bytes", subject.name, bytes);
 }
 
 /** The neighbour's times beside quiet, and during a storm that lasts as long as it takes. */

@@ -10,6 +10,8 @@ import { native } from "../../../src/runtime/native.ts";
 import type { Connection, ConnectionHandler } from "../../../src/runtime/reactor.ts";
 import { listenOnLoopback, loopback, ownNetns, ReactorFixture, Recorder, stat } from "./reactor-fixture.ts";
 
+/** kMaxReadBlocks of the reactor. */
+const mostReadBlocks = 8;
 const { ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT } = constants.errno;
 
 /** Sends every byte back, as the proxy does: blocks go from read to write without a copy. */
@@ -72,6 +74,35 @@ test("a slab that is too small for what is going on slows reading and loses noth
   const results = await Promise.all(sockets.map((socket, i) => sendAndHash(socket, pattern(i, 4 * 1024 * 1024))));
   for (const { sent, received } of results) assert.equal(received, sent);
   assert.ok(fixture.stats[stat.starvedReads]! > 0, "the slab ran out");
+});
+
+/** Writes until the echo has nowhere to go: nothing of it is read. */
+async function stopReading(fixture: ReactorFixture, count: number): Promise<Socket> {
+  const socket = await fixture.dial();
+  const echo = (await fixture.acceptedConnection(count)).handler as Echo;
+  socket.write(pattern(count, 32 * 1024 * 1024));
+  await echo.hears("blocked");
+  return socket;
+}
+
+test("a reader that has stopped leaves no more than one read's blocks with the reactor", async () => {
+  using fixture = new ReactorFixture(() => new Echo());
+  const socket = await stopReading(fixture, 1);
+  for (let i = 0; i < 10; i++) await nextIteration();
+  const held = fixture.stats[stat.blocksInUse]!;
+  assert.ok(held > 0 && held <= mostReadBlocks, `${held} blocks`);
+  socket.destroy();
+});
+
+test("readers that have stopped, three times as many as full reads would fill the slab with, leave blocks to others", async () => {
+  const blocks = 8 * mostReadBlocks;
+  using fixture = new ReactorFixture(() => new Echo(), { blocks });
+  const sockets: Socket[] = [];
+  for (let count = 1; count <= 3 * 8; count++) sockets.push(await stopReading(fixture, count));
+  const { sent, received } = await sendAndHash(await fixture.dial(), pattern(0, 1024 * 1024));
+  assert.equal(received, sent);
+  assert.equal(fixture.stats[stat.starvedReads], 0);
+  for (const socket of sockets) socket.destroy();
 });
 
 test("FIN is `end`, not `closed`: the other direction goes on", async () => {
