@@ -1,7 +1,7 @@
-// TLS between socket and blocks. Handshakes go on at the end of a round, a step or a few small ones, and for 1 ms in each
-// turn: connections with bytes wait for a step, not for a crowd of new ones (`neighbour_p99_us_storm`). Between the
-// handshake's end and the script's word nothing is read or written; after it, reading and writing mean what they mean on
-// a plain connection.
+// TLS between socket and blocks. Handshakes go on at the end of a round, a step or a few small ones, and for 1 ms in
+// each turn: connections with bytes wait for a step, not for a crowd of new ones (`neighbour_p99_us_storm`). Between
+// the handshake's end and the script's word nothing is read or written; after it, reading and writing mean what they
+// mean on a plain connection.
 #include "reactor/reactor.h"
 
 #include <algorithm>
