@@ -20,7 +20,7 @@ export interface Applied {
 
 /** For the start: the pods are not yet enrolled. */
 export async function applyFirst(loaded: LoadedMesh, capture: Capture, workers: WorkerPool): Promise<void> {
-  setKernelMesh(loaded, capture);
+  setKernelMesh(loaded, capture.interest);
   await workers.applyMesh(changeOf(undefined, loaded.snapshot).additions);
 }
 
@@ -33,9 +33,9 @@ export async function applyMesh(
   const { additions, removals } = changeOf(before.snapshot, next.snapshot);
   await workers.applyMesh(additions);
   try {
-    changeKernelMesh(before, next, capture);
+    changeKernelMesh(before, next, capture.interest);
   } catch (error) {
-    setKernelMesh(before, capture);
+    setKernelMesh(before, capture.interest);
     const back = changeOf(next.snapshot, before.snapshot);
     await workers.applyMesh([...back.additions, ...back.removals]);
     throw error;

@@ -3,7 +3,7 @@
 // change may.
 
 import type { LoadedMesh } from "../discovery/file-source.ts";
-import type { Capture } from "../kernel/capture.ts";
+import type { MeshInterest } from "../kernel/mesh-interest.ts";
 import { formatSocketAddress, type IpAddress } from "../mesh/address.ts";
 import { ineligibility, labelOf, type MeshSnapshot, type Service, type Workload } from "../mesh/snapshot.ts";
 
@@ -12,22 +12,22 @@ interface Place {
   readonly port: number;
 }
 
-export function setKernelMesh({ node, snapshot }: LoadedMesh, capture: Capture): void {
+export function setKernelMesh({ node, snapshot }: LoadedMesh, interest: MeshInterest): void {
   const { workloads, services } = snapshot;
-  capture.setDestinations(
+  interest.setDestinations(
     [...workloads, ...services].flatMap((each) => each.addresses),
     node.podCidrs,
   );
-  capture.setRefused(refusedPlaces(services, snapshot));
+  interest.setRefused(refusedPlaces(services, snapshot));
 }
 
 /** Throws, with nothing but additions made, when the maps are full. */
-export function changeKernelMesh(before: LoadedMesh, next: LoadedMesh, capture: Capture): void {
+export function changeKernelMesh(before: LoadedMesh, next: LoadedMesh, interest: MeshInterest): void {
   const [old, now] = [objectsOf(before.snapshot), objectsOf(next.snapshot)];
   const placesOf = (objects: Iterable<Workload | Service>, others: ReadonlySet<object>) =>
     keyed([...objects].flatMap((it) => (others.has(it) ? [] : it.addresses.map((address) => ({ address, port: 0 })))));
   const addresses = { before: placesOf(old, now), after: placesOf(now, old) };
-  capture.changeDestinations(
+  interest.changeDestinations(
     without(addresses.after, addresses.before).map(({ address }) => address),
     without(addresses.before, addresses.after).map(({ address }) => address),
     next.node.podCidrs,
@@ -36,7 +36,7 @@ export function changeKernelMesh(before: LoadedMesh, next: LoadedMesh, capture: 
     before: keyed(refusedPlaces(affected(before.snapshot, old, next.snapshot, now), before.snapshot)),
     after: keyed(refusedPlaces(affected(next.snapshot, now, before.snapshot, old), next.snapshot)),
   };
-  capture.changeRefused(without(refused.after, refused.before), without(refused.before, refused.after));
+  interest.changeRefused(without(refused.after, refused.before), without(refused.before, refused.after));
 }
 
 /** What discovery did not read again is the same object in both. */

@@ -10,6 +10,7 @@ import type { NodeConfig } from "../discovery/node-config.ts";
 import { Capture } from "../kernel/capture.ts";
 import { enterProxyCgroup } from "../kernel/cgroup.ts";
 import { instancesIn, isRunning } from "../kernel/instances.ts";
+import { countReasons } from "../kernel/reasons.ts";
 import type { IpAddress } from "../mesh/address.ts";
 import { createSourcePorts } from "../proxy/source-ports.ts";
 import { statCount } from "../runtime/layout.ts";
@@ -74,7 +75,7 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
   );
   logWhatWasLeft(capture, node.pins, log);
 
-  const settings = workerSettings(node, capture.bypassMap);
+  const settings = workerSettings(node, capture.maps.bypass.fd);
   const workers = await WorkerPool.start(settings, {
     onLog: (lines) => output.write(lines),
     onEvent: (level, line) => nodeLog.add(level, line),
@@ -82,7 +83,7 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
     onFailure(worker, err) {
       log.fatal({ worker, err }, "worker failed");
       output.flushSync();
-      capture.abandon(); // first: what is pinned stays, so that new connections pass or fail, as their pods want, from here on
+      capture.pods.abandon(); // first: what is pinned stays, so that new connections pass or fail, as their pods want, from here on
       cgroup.leave();
       process.exit(1);
     },
@@ -112,7 +113,7 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
     counters: settings[0]!.counters,
     workers: settings.length,
     reactorStats: () => stats,
-    captureReasons: () => capture.reasonCounts(),
+    captureReasons: () => countReasons(capture.maps),
     meshVersion: () => mesh.current.snapshot.version,
     configState: () => mesh.state,
     podsEnrolled: () => pods.count,
@@ -202,8 +203,8 @@ function objectsPath(): string {
 
 /** What a process that did not end by itself left, or one of another name or version. */
 function logWhatWasLeft(capture: Capture, pins: string, log: Logger): void {
-  if (capture.adoptedPods > 0)
-    log.info({ pins, pods: capture.adoptedPods }, "found in force what a process before left");
+  if (capture.pods.adopted > 0)
+    log.info({ pins, pods: capture.pods.adopted }, "found in force what a process before left");
   if (capture.otherLayouts.length > 0) {
     log.info(
       { pins, layouts: capture.otherLayouts },

@@ -6,7 +6,8 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 import type { LocalPod } from "../discovery/node-config.ts";
-import type { Capture, PreparedPod } from "../kernel/capture.ts";
+import type { Capture } from "../kernel/capture.ts";
+import type { PreparedPod } from "../kernel/pod.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { EnrolmentGaps } from "../telemetry/presence-metrics.ts";
 import { RewrittenPairs } from "./rewritten-pairs.ts";
@@ -63,7 +64,7 @@ export class Pods {
     let prepared: PreparedPod | undefined;
     this.#sealed.delete(pod.name); // Capture takes over what it has.
     try {
-      prepared = this.#capture.prepare(pod);
+      prepared = this.#capture.pods.prepare(pod);
       await this.#workers.addPod({
         type: "addPod",
         pod: {
@@ -73,9 +74,9 @@ export class Pods {
           keepsSources: prepared.sourceProblem === undefined,
         },
         listeners: prepared.listeners.map(({ direction, fd }) => ({ id: this.#nextListener++, direction, fd })),
-        originalDestinationMap: this.#capture.originalDestinationMap,
+        originalDestinationMap: this.#capture.maps.original_destination.fd,
       });
-      const gapSeconds = this.#capture.arm(prepared);
+      const gapSeconds = this.#capture.pods.arm(prepared);
       this.#workers.tell({ type: "armPod", podId: prepared.id });
       if (gapSeconds !== undefined) this.#gaps.observe(gapSeconds);
     } catch (err) {
@@ -100,7 +101,7 @@ export class Pods {
   #seal(pod: LocalPod): boolean {
     if (!pod.outboundStrict && !pod.inboundStrict) return false;
     try {
-      this.#sealed.set(pod.name, this.#capture.seal(pod));
+      this.#sealed.set(pod.name, this.#capture.pods.seal(pod));
       return true;
     } catch {
       return false; // For the reason for which it was not enrolled.
@@ -111,8 +112,8 @@ export class Pods {
     const sealed = this.#sealed.get(name);
     if (sealed === undefined) return;
     this.#sealed.delete(name);
-    this.#capture.disarm(sealed);
-    this.#capture.release(sealed);
+    this.#capture.pods.disarm(sealed);
+    this.#capture.pods.release(sealed);
   }
 
   /** Undefined: not enrolled, or being withdrawn. */
@@ -124,7 +125,7 @@ export class Pods {
   update(pod: LocalPod): boolean {
     const enrolled = this.#enrolled.get(pod.name)!;
     try {
-      this.#capture.update(enrolled, pod);
+      this.#capture.pods.update(enrolled, pod);
     } catch (err) {
       this.#log.error({ pod: pod.name, err }, "pod not changed; it is captured as before");
       return false;
@@ -143,8 +144,8 @@ export class Pods {
     const pod = this.#enrolled.get(name);
     if (pod === undefined) return;
     this.#enrolled.delete(name);
-    if (staysClosed) this.#capture.leave(pod);
-    else this.#capture.disarm(pod);
+    if (staysClosed) this.#capture.pods.leave(pod);
+    else this.#capture.pods.disarm(pod);
     await delay(handshakeGraceMs);
     await this.#retire(pod);
     this.#log.info({ pod: name }, "pod withdrawn");
@@ -155,7 +156,7 @@ export class Pods {
     const pods = [...this.#enrolled.values()];
     this.#enrolled.clear();
     for (const { name } of pods) this.#log.info({ pod: name }, "pod withdrawn");
-    for (const pod of pods) this.#capture.leave(pod);
+    for (const pod of pods) this.#capture.pods.leave(pod);
     if (pods.length > 0) await delay(handshakeGraceMs);
     await Promise.all(pods.map((pod) => this.#retire(pod)));
   }
@@ -166,7 +167,7 @@ export class Pods {
     const pod = this.#enrolled.get(name);
     if (pod === undefined) return;
     this.#enrolled.delete(name);
-    this.#capture.disarm(pod);
+    this.#capture.pods.disarm(pod);
     await this.#retire(pod, { resetsStreams: true });
   }
 
@@ -175,7 +176,7 @@ export class Pods {
     const idle = Promise.withResolvers<boolean>();
     await this.#workers.removePod(pod.id, resetsStreams, idle.resolve);
     this.rewrittenPairs.forget(pod.id);
-    this.#capture.release(pod, { keepsRouting: true });
+    this.#capture.pods.retire(pod);
     if (resetsStreams) {
       await this.#endRouting(pod, Promise.resolve(false));
       return;
@@ -189,8 +190,8 @@ export class Pods {
       const wasUsed = await idle;
       // No event tells that an application has read the last of what was sent to it. Asking takes the kernel milliseconds: it
       // walks the sockets of the whole machine.
-      while (wasUsed && this.#capture.usesRouting(pod)) await delay(unsentIntervalMs);
-      this.#capture.endRouting(pod);
+      while (wasUsed && this.#capture.pods.sources.isInUse(pod)) await delay(unsentIntervalMs);
+      this.#capture.pods.sources.end(pod);
     } catch (err) {
       this.#log.error({ pod: pod.name, err }, "rules, routes and settings are left in the pod's namespace");
     }

@@ -94,7 +94,7 @@ export class Presence implements AsyncDisposable {
     const { settled, remove } = this.#namespaces.add(path, {
       appeared: async () => {
         try {
-          cookie = this.#capture.cookieAt(path);
+          cookie = this.#capture.cookies.at(path);
           rules.addPlain(cookie);
         } catch (err) {
           this.#log.warn({ netns: path, err }, "a namespace outside the mesh cannot be told from unknown ones");

@@ -1,6 +1,9 @@
 // Why connections were captured or passed: numbers and names shared with bpf/reasons.h (a unit test compares them).
 // Numbers are never reused. Every judgement of an enrolled pod's connection is counted once, where it is made.
 
+import type { KernelMaps } from "./kernel-objects.ts";
+import { encodeU32, sumU64 } from "./layout.ts";
+
 export const reasons = [
   { number: 1, name: "captured_outbound", meaning: "dialled by a pod, turned towards the proxy" },
   { number: 2, name: "captured_inbound", meaning: "arrived at a pod, given to the proxy (repeated SYNs count again)" },
@@ -36,3 +39,13 @@ export const reasons = [
 ] as const;
 
 export type Reason = (typeof reasons)[number]["name"];
+
+/** Judgements so far, by reason, all CPUs together. */
+export function countReasons({ reasons: counters }: KernelMaps): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { number, name } of reasons) {
+    const value = counters.lookup(encodeU32(number));
+    counts[name] = value === undefined ? 0 : sumU64(value);
+  }
+  return counts;
+}

@@ -1,7 +1,7 @@
 // What a running node finds out about itself for `culvert check`: all that only the process can see.
 
 import type { CaptureFaults } from "../../kernel/capture.ts";
-import type { Reason } from "../../kernel/reasons.ts";
+import { countReasons, type Reason } from "../../kernel/reasons.ts";
 import type { Finding } from "../../telemetry/reports.ts";
 import { clockFinding } from "../check/clock.ts";
 import { fault, ok, warning } from "../check/finding.ts";
@@ -26,7 +26,7 @@ export function nodeFindings(view: NodeView): Finding[] {
     clockFinding(),
     descriptorFinding(countDescriptors()),
     blockFinding(view),
-    ...reasonFindings(view.capture.reasonCounts()),
+    ...reasonFindings(countReasons(view.capture.maps)),
   ];
 }
 

@@ -99,7 +99,7 @@ function unenrolledCookie(view: NodeView, { addresses, ...workload }: Workload):
   const declared = view.localPods().find(({ name }) => name === labelOf(workload))?.netnsPath;
   for (const path of declared === undefined ? namespaceWith(addresses[0]!) : [declared]) {
     try {
-      return view.capture.cookieAt(path);
+      return view.capture.cookies.at(path);
     } catch {
       // That it cannot be opened is why it is not enrolled, which `pods` says; or the process has ended.
     }

@@ -3,14 +3,15 @@
 
 import { openSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import net from "node:net";
-import { Capture, type PodRequest, type PreparedPod } from "../../../src/kernel/capture.ts";
+import { Capture } from "../../../src/kernel/capture.ts";
 import { enterProxyCgroup } from "../../../src/kernel/cgroup.ts";
 import { startHeartbeat } from "../../../src/kernel/heartbeat.ts";
 import { judgeInbound, judgeOutbound } from "../../../src/kernel/judge.ts";
 import { sizes } from "../../../src/kernel/layout.ts";
 import type { OptOut } from "../../../src/kernel/opt-out.ts";
+import type { PodRequest, PreparedPod } from "../../../src/kernel/pod.ts";
 import { mapTypes } from "../../../src/kernel/probe-programs.ts";
-import type { Reason } from "../../../src/kernel/reasons.ts";
+import { countReasons, type Reason } from "../../../src/kernel/reasons.ts";
 import { addressFromBytes, formatAddress, parseAddress, parseCidr, writeAddress } from "../../../src/mesh/address.ts";
 import { sourceMark, statCount } from "../../../src/runtime/layout.ts";
 import { bpfObjectsPath, type Fd, type NetnsCookie, native } from "../../../src/runtime/native.ts";
@@ -96,7 +97,7 @@ function takeOriginal(socket: net.Socket): Greeting["original"] {
   writeAddress(parseAddress(socket.localAddress!)!, key, 16);
   view.setUint16(32, socket.remotePort!);
   view.setUint16(34, socket.localPort!);
-  const map = running().originalDestinationMap;
+  const map = running().maps.original_destination.fd;
   const { value } = native.bpf("mapLookup", { map, key, valueSize: 32 });
   native.bpf("mapDelete", { map, key });
   if (value === undefined) return undefined;
@@ -141,19 +142,19 @@ const functions = {
   },
 
   setDestinations({ addresses, cidrs }: { addresses: string[]; cidrs: string[] }): void {
-    running().setDestinations(
+    running().interest.setDestinations(
       addresses.map((address) => parseAddress(address)!),
       cidrs.map((cidr) => parseCidr(cidr)!),
     );
   },
 
   setRefused(endpoints: { address: string; port: number }[]): void {
-    running().setRefused(endpoints.map(({ address, port }) => ({ address: parseAddress(address)!, port })));
+    running().interest.setRefused(endpoints.map(({ address, port }) => ({ address: parseAddress(address)!, port })));
   },
 
   /** Answers the pod's id and cookie. */
   prepare(text: PodText): { id: number; cookie: string } {
-    const pod = running().prepare(requestOf(text));
+    const pod = running().pods.prepare(requestOf(text));
     pods.set(text.name, { pod, servers: serve(pod) });
     return { id: pod.id, cookie: String(pod.cookie) };
   },
@@ -169,9 +170,9 @@ const functions = {
       return { ...reply, cookie: undefined };
     }) as typeof native.netns;
     try {
-      const pod = running().prepare(requestOf(text));
+      const pod = running().pods.prepare(requestOf(text));
       const fromProgram = String(pod.cookie);
-      running().release(pod);
+      running().pods.release(pod);
       return { fromKernel: String(fromKernel), fromProgram };
     } finally {
       native.netns = netns;
@@ -180,11 +181,11 @@ const functions = {
 
   /** Answers for how long the pod has dialled before. */
   arm(name: string): number | undefined {
-    return running().arm(podNamed(name).pod);
+    return running().pods.arm(podNamed(name).pod);
   },
 
   addPlain(netnsPath: string): void {
-    running().rules.addPlain(running().cookieAt(netnsPath));
+    running().rules.addPlain(running().cookies.at(netnsPath));
   },
 
   setNodeAddresses(addresses: string[]): void {
@@ -196,17 +197,17 @@ const functions = {
   },
 
   disarm(name: string): void {
-    running().disarm(podNamed(name).pod);
+    running().pods.disarm(podNamed(name).pod);
   },
 
   leave(name: string): void {
-    running().leave(podNamed(name).pod);
+    running().pods.leave(podNamed(name).pod);
   },
 
   release(name: string): void {
     const { pod, servers } = podNamed(name);
     pods.delete(name);
-    running().release(pod);
+    running().pods.release(pod);
     for (const server of servers.values()) server.close();
   },
 
@@ -265,13 +266,13 @@ const functions = {
     const { maps } = running();
     const destination = parseAddress(way.destination)!;
     return {
-      outbound: judgeOutbound(maps, running().cookieAt(way.netnsPath), destination, way.port),
+      outbound: judgeOutbound(maps, running().cookies.at(way.netnsPath), destination, way.port),
       inbound: judgeInbound(maps, parseAddress(way.source)!, destination, way.port),
     };
   },
 
   reasonCounts(): Record<string, number> {
-    return running().reasonCounts();
+    return countReasons(running().maps);
   },
 
   /** Nothing may be served after it: the servers still hold the numbers of descriptors that Capture has closed. */
