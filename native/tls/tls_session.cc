@@ -68,7 +68,7 @@ int TlsSession::SelectProtocol(SSL *ssl, const unsigned char **chosen, unsigned 
   const std::vector<std::string> &ours = session->context_->Protocols();
   for (size_t i = 0; i < ours.size(); i++) {
     if ((session->settings_.protocols >> i & 1) == 0) continue;
-    for (unsigned at = 0; at + 1 + offered[at] <= offered_length; at += 1 + offered[at]) {
+    for (unsigned at = 0; at < offered_length && at + 1 + offered[at] <= offered_length; at += 1 + offered[at]) {
       std::string_view theirs(reinterpret_cast<const char *>(offered) + at + 1, offered[at]);
       if (theirs != ours[i]) continue;
       *chosen = offered + at + 1;
