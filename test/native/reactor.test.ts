@@ -29,6 +29,20 @@ test("no byte of one connection appears on another, and blocks and descriptors a
     "starved reads",
     "exits",
     "complete streams",
+    "handshakes completed",
+    "accepted late",
+    "refused",
+    "timed out",
+    "truncated",
+    "not TLS",
+    "malformed",
+    "untrusted",
+    "without certificate",
+    "with another protocol",
+    "broken off by the peer",
+    "without a context",
+    "key updates of peers",
+    "complete streams over TLS",
   ]) {
     assert.match(report, new RegExp(`[1-9]\\d* ${happened}`), happened);
   }

@@ -35,6 +35,34 @@ void Report(int index, const Totals &t) {
       t.exits, t.stats[kStatBytesRead] / 1e6, t.complete);
 }
 
+long Failed(const Totals &t, TlsFailure failure) {
+  return t.failures[int(failure)];
+}
+
+void ReportTls(const Totals &t) {
+  printf("TLS: %.0f handshakes completed, %ld accepted late, %ld refused, %ld timed out, %ld truncated, %ld not TLS, "
+         "%ld malformed, %ld untrusted, %ld without certificate, %ld with another protocol, %ld broken off by the peer, "
+         "%ld without a context, %ld key updates of peers, %ld complete streams over TLS\n",
+         t.stats[kStatTlsEstablished], t.accepted_late, t.refused, Failed(t, TlsFailure::kTimeout),
+         Failed(t, TlsFailure::kTruncated), Failed(t, TlsFailure::kNotTls), Failed(t, TlsFailure::kProtocol),
+         Failed(t, TlsFailure::kUntrusted), Failed(t, TlsFailure::kNoCertificate), Failed(t, TlsFailure::kApplication),
+         Failed(t, TlsFailure::kPeerAlert), Failed(t, TlsFailure::kNoContext), misdeeds.key_updates.load(),
+         t.complete_tls);
+}
+
+// Nothing failed for a reason that no peer gave.
+void CheckFailures(const Totals &t) {
+  auto peers = [](Manner manner) { return misdeeds.by_manner[int(manner)].load(); };
+  long garbage = peers(Manner::kGarbage);
+  CHECK(Failed(t, TlsFailure::kNotTls) <= garbage, "not TLS");
+  CHECK(Failed(t, TlsFailure::kProtocol) <= garbage + misdeeds.spoilt, "malformed");
+  CHECK(Failed(t, TlsFailure::kNoCertificate) <= peers(Manner::kNobody), "no certificate");
+  CHECK(Failed(t, TlsFailure::kApplication) <= peers(Manner::kOtherProtocol), "ALPN");
+  for (TlsFailure never : {TlsFailure::kVersion, TlsFailure::kNothingInCommon, TlsFailure::kExpired,
+                           TlsFailure::kNotYetValid, TlsFailure::kWrongUsage, TlsFailure::kBadCertificate})
+    CHECK(Failed(t, never) == 0, "failure %d", int(never));
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
@@ -43,13 +71,16 @@ int main(int argc, char **argv) {
   seed = argc > 3 ? strtoull(argv[3], nullptr, 10) : 1;
   // The netns thread lives as long as the process, and so does its descriptor.
   NetnsThread::Instance().Run(-1, [](int) {});
+  Credentials::Instance().SetContexts();
   int before = OpenDescriptors();
-  uint16_t port = 0;
-  int listener = Worker::Listen(&port, 512);
+  Worker::Listeners listeners{};
+  for (int i : {0, 1})
+    listeners.fds[i] = Worker::Listen(&listeners.ports[i], 512);
+  Totals all_totals{};
   {
     std::vector<std::unique_ptr<Worker>> all;
     for (int i = 0; i < workers; i++)
-      all.push_back(std::make_unique<Worker>(i, listener, port, seed));
+      all.push_back(std::make_unique<Worker>(i, listeners, seed));
     std::atomic<int> unsettled{workers};
     std::vector<std::thread> threads;
     for (int i = 0; i < workers; i++)
@@ -71,10 +102,20 @@ int main(int argc, char **argv) {
       thread.join();
     for (int i = 0; i < workers; i++) {
       all[size_t(i)]->CheckGivenBack();
-      Report(i, all[size_t(i)]->Sum());
+      Totals totals = all[size_t(i)]->Sum();
+      Report(i, totals);
+      all_totals.stats[kStatTlsEstablished] += totals.stats[kStatTlsEstablished];
+      all_totals.accepted_late += totals.accepted_late;
+      all_totals.refused += totals.refused;
+      all_totals.complete_tls += totals.complete_tls;
+      for (int failure = 0; failure < Model::kFailures; failure++)
+        all_totals.failures[failure] += totals.failures[failure];
     }
   }
-  close(listener);
+  ReportTls(all_totals);
+  CheckFailures(all_totals);
+  for (int fd : listeners.fds)
+    close(fd);
   // Sockets that the netns thread was making when their reactor closed are its to close.
   NetnsThread::Instance().Run(-1, [](int) {});
   int after = OpenDescriptors();

@@ -65,6 +65,8 @@ struct Follower {
 
 inline std::atomic<uint64_t> next_id{1};
 inline auto *broken = new std::atomic<uint8_t>[kMaxIds]();
+// Streams that someone has said are at their end: only theirs may end cleanly.
+inline auto *clean_ends = new std::atomic<uint8_t>[kMaxIds]();
 // Reactors that were closed with all they had, and those that are closing now: a stream that one had read nothing of is
 // in nobody's books. Whoever ends one counts up `leaving` before and down after, and `exits` in between.
 inline std::atomic<uint64_t> exits{0};

@@ -46,6 +46,9 @@ int Script::Round(int begin, int end) {
     case Event::kClosed:
       OnClosed(model_.Told(event), event);
       break;
+    case Event::kTlsEstablished:
+      OnEstablished(model_.Told(event), event);
+      break;
     case Event::kTimer:
       model_.TimerFired(event[1]);
       timers_fired_++;
@@ -63,8 +66,11 @@ int Script::Round(int begin, int end) {
 
 void Script::OnAccepted(const int32_t *event) {
   Stream &stream = model_.Opened(event[1], uint32_t(event[2]), false);
+  if (IsTlsListener(event[3])) StartTls(stream, true);
   if (!random_.OneIn(3) || model_.Streams().size() > kMostStreams) return; // an echo
-  Stream *upstream = Connect(ports_.mirror);
+  Stream *upstream = random_.OneIn(2)   ? Connect(ports_.mirror[0])
+                     : random_.OneIn(2) ? ConnectTls(ports_.mirror[1])
+                                        : ConnectTls(ports_.reactor); // which may relay it in turn
   if (upstream == nullptr) return;
   relays_++;
   upstream->partner = stream.index;
@@ -107,11 +113,13 @@ void Script::OnEnd(Stream &stream) {
 void Script::OnClosed(Stream &stream, const int32_t *event) {
   int error = event[3];
   if (stream.never_connects) {
-    CHECK(stream.is_closing || error == ECONNREFUSED || error == ETIMEDOUT || error == ENETDOWN, "closed: %d", error);
+    bool has_no_context = TlsFailure(event[5]) == TlsFailure::kNoContext;
+    CHECK(stream.is_closing || has_no_context || error == ECONNREFUSED || error == ETIMEDOUT || error == ENETDOWN,
+          "closed: %d", error);
     refusals_++;
   }
   uint64_t id = IdOf(stream);
-  Stream closed = model_.Closed(stream, error, event[4] != 0);
+  Stream closed = model_.Closed(stream, event);
   ReleaseHeld(closed);
   // A stream that an error ended may be short: its source did it, or will be told by RST.
   if (error != 0 && id != 0) broken[id] = 1;
@@ -150,13 +158,14 @@ Stream *Script::Connect(uint16_t port) {
 
 void Script::ConnectOut() {
   if (is_settling_ || model_.Streams().size() > kMostStreams) return;
-  uint16_t port = random_.OneIn(8) ? 1 : random_.OneIn(8) ? ports_.silent : ports_.source; // 1: refused
-  Stream *stream = Connect(port);
+  bool is_tls = random_.OneIn(3);
+  uint16_t port = random_.OneIn(8) ? 1 : random_.OneIn(8) ? ports_.silent : ports_.source[is_tls]; // 1: refused
+  Stream *stream = is_tls ? ConnectTls(port) : Connect(port);
   if (stream == nullptr) return;
   Apply(); // may have failed at once
   if (!random_.OneIn(16) || stream->is_closing) return;
   // Before it could connect. A source there would not know why it is sent a FIN; RST needs no reason.
-  if (port == ports_.source) {
+  if (port == ports_.source[is_tls]) {
     Reset(*stream);
   } else {
     BreakOff(*stream);
@@ -190,6 +199,7 @@ void Script::EndIfDone(Stream &stream) {
   if (!stream.has_ended || stream.is_closing) return;
   Stream *to = model_.Find(stream.partner);
   if (to == nullptr) return;
+  if (uint64_t id = IdOf(stream); id != 0) clean_ends[id] = 1;
   if (!to->is_closing && (to != &stream || random_.OneIn(2))) AddFor(*to, {int32_t(Command::kShutdown)});
   if (!to->has_ended || !to->held.empty()) return;
   for (Stream *each : {to, &stream}) {
@@ -207,6 +217,7 @@ void Script::BreakOff(Stream &stream) {
     Reset(stream);
     return;
   }
+  if (id != 0) clean_ends[id] = 1;
   AddFor(stream, {int32_t(Command::kClose), 0, 0, int32_t(random_.Below(20)), int32_t(random_.Below(2))});
   model_.Closing(stream);
 }
@@ -244,6 +255,11 @@ void Script::Disturb() {
   std::advance(at, random_.Below(uint32_t(std::min<size_t>(streams.size(), 32))));
   Stream &stream = at->second;
   if (stream.is_closing) return;
+  if (stream.tls != Tls::kNone && random_.OneIn(2)) {
+    DisturbTls(stream);
+    Apply();
+    return;
+  }
   // A stream of which nothing is known is not broken off: its source could not be told why it misses bytes.
   switch (IdOf(stream) == 0 ? 1 + random_.Below(7) : random_.Below(8)) {
   case 0:
@@ -274,10 +290,10 @@ void Script::UseTheDead() {
     words[1] = handle.index;
     words[2] = int32_t(handle.generation);
   }
-  constexpr Command kinds[] = {Command::kShutdown, Command::kClose,  Command::kReset,
-                               Command::kPause,    Command::kResume, Command::kConnect,
-                               Command::kRelease,  Command::kWrite,  Command::kWrite};
-  Command kind = kinds[random_.Below(9)];
+  constexpr Command kinds[] = {Command::kShutdown, Command::kClose,     Command::kReset,     Command::kPause,
+                               Command::kResume,   Command::kConnect,   Command::kStartTls,  Command::kTlsAccept,
+                               Command::kTlsRefuse, Command::kRelease,  Command::kWrite,     Command::kWrite};
+  Command kind = kinds[random_.Below(12)];
   words[0] = int32_t(kind);
   int records = 1;
   if (kind == Command::kConnect) records = kConnectRecords;
@@ -336,6 +352,7 @@ void Script::Settle() {
   is_settling_ = true;
   for (auto &[index, stream] : model_.Streams()) {
     if (stream.is_closing) continue;
+    if (stream.tls == Tls::kEstablished) Accept(stream);
     Flush(stream);
     if (stream.is_paused) {
       AddFor(stream, {int32_t(Command::kResume)});

@@ -23,7 +23,7 @@ int Dial(uint16_t port) {
   return fd;
 }
 
-void Accumulate(Totals *totals, const std::vector<double> &stats, const Script &script) {
+void Accumulate(Totals *totals, const std::vector<double> &stats, const Script &script, const Model &model) {
   for (int i = 0; i < kStatCount; i++)
     totals->stats[i] += stats[size_t(i)];
   totals->connects += script.Connects();
@@ -31,6 +31,10 @@ void Accumulate(Totals *totals, const std::vector<double> &stats, const Script &
   totals->timers_fired += script.TimersFired();
   totals->blocked += script.BlockedWrites();
   totals->refusals += script.Refusals();
+  totals->refused += script.Refused();
+  totals->accepted_late += script.AcceptedLate();
+  for (int i = 0; i < Model::kFailures; i++)
+    totals->failures[i] += model.Failures(TlsFailure(i));
 }
 
 } // namespace
@@ -47,10 +51,12 @@ int Worker::Listen(uint16_t *port, int backlog) {
   return fd;
 }
 
-Worker::Worker(int index, int listener, uint16_t listener_port, uint64_t seed)
-    : index_(index), listener_(listener), listener_port_(listener_port), random_(seed * 1000 + uint64_t(index)),
-      mirror_listener_(Listen(&ports_.mirror, 512)), source_listener_(Listen(&ports_.source, 512)),
+Worker::Worker(int index, const Listeners &shared, uint64_t seed)
+    : index_(index), shared_(shared), random_(seed * 1000 + uint64_t(index)),
+      mirror_listeners_{Listen(&ports_.mirror[0], 512), Listen(&ports_.mirror[1], 512)},
+      source_listeners_{Listen(&ports_.source[0], 512), Listen(&ports_.source[1], 512)},
       silent_listener_(Listen(&ports_.silent, 0)), peers_(random_) {
+  ports_.reactor = shared_.ports[1];
   ports_.own_netns = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
   CHECK(ports_.own_netns >= 0, "open the network namespace: %d", errno);
   for (int &filler : fillers_)
@@ -59,8 +65,12 @@ Worker::Worker(int index, int listener, uint16_t listener_port, uint64_t seed)
 }
 
 Worker::~Worker() {
-  for (int fd : {mirror_listener_, source_listener_, silent_listener_, ports_.own_netns})
-    close(fd);
+  for (int i : {0, 1}) {
+    close(mirror_listeners_[i]);
+    close(source_listeners_[i]);
+  }
+  close(silent_listener_);
+  close(ports_.own_netns);
   for (int filler : fillers_)
     close(filler);
 }
@@ -83,35 +93,67 @@ void Worker::Exit() {
   if (stops_) Turn(0);
   leaving++;
   script_->BreakAll();
+  int others[2];
+  PostLate(others);
   reactor_->Close();
+  for (int other : others) {
+    char byte;
+    CHECK(recv(other, &byte, 1, 0) == 0, "a descriptor that came late is open: %d", errno);
+    close(other);
+  }
   exits++;
   leaving--;
   past_.exits++;
-  Accumulate(&past_, stats_, *script_);
+  Accumulate(&past_, stats_, *script_, *model_);
   Enter();
+}
+
+// As a fellow worker and the netns thread do, when there is no turn any more that could take it.
+void Worker::PostLate(int *others) {
+  std::shared_ptr<Inbox> inbox = WorkerTable::Instance().InboxOf(index_);
+  for (int i : {0, 1}) {
+    int ends[2];
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0, "socketpair: %d", errno);
+    others[i] = ends[0];
+    Message message{};
+    message.kind = i == 0 ? Message::Kind::kAccepted : Message::Kind::kSockets;
+    if (i == 0) {
+      message.fd = ends[1];
+    } else {
+      message.sockets = {ends[1]};
+    }
+    CHECK(inbox->Post(std::move(message)), "the inbox is closed");
+  }
 }
 
 void Worker::Relisten() {
   int32_t *words = reactor_->Commands().data();
-  memset(words, 0, 2 * kRecordWords * sizeof(int32_t));
+  memset(words, 0, 4 * kRecordWords * sizeof(int32_t));
   int count = 0;
-  if (has_listener_) {
-    words[0] = int32_t(Command::kUnlisten);
-    words[1] = next_listener_id_ - 1;
-    count = kRecordWords;
+  for (int i : {0, 1}) {
+    if (has_listener_) {
+      words[count] = int32_t(Command::kUnlisten);
+      words[count + 1] = next_listener_id_ - 2;
+      count += kRecordWords;
+    }
+    words[count] = int32_t(Command::kListen);
+    words[count + 1] = shared_.fds[i];
+    words[count + 3] = next_listener_id_++;
+    words[count + 4] = -1;
+    count += kRecordWords;
+    CHECK(Script::IsTlsListener(next_listener_id_ - 1) == (i == 1), "listener %d", next_listener_id_ - 1);
   }
-  words[count] = int32_t(Command::kListen);
-  words[count + 1] = listener_;
-  words[count + 3] = next_listener_id_++;
-  words[count + 4] = -1;
-  reactor_->Submit(count + kRecordWords);
+  reactor_->Submit(count);
   has_listener_ = true;
 }
 
 void Worker::Step() {
   switch (random_.Below(32)) {
   case 0:
-    if (peers_.HasRoom()) peers_.Dial(listener_port_);
+    if (peers_.HasRoom()) {
+      bool is_tls = random_.OneIn(3);
+      peers_.Dial(shared_.ports[is_tls], is_tls);
+    }
     break;
   case 1:
     if (peers_.HasRoom()) script_->ConnectOut();
@@ -131,6 +173,7 @@ void Worker::Step() {
     if (random_.OneIn(64)) script_->ForgetNetns();
     if (random_.OneIn(64)) Relisten();
     if (random_.OneIn(512)) Exit();
+    if (random_.OneIn(16)) Credentials::Instance().Renew(random_, 1 + int32_t(random_.Below(kContexts)));
     break;
   case 8:
   case 9:
@@ -161,14 +204,16 @@ bool Worker::Settle() {
 
 void Worker::CheckGivenBack() {
   CHECK(reactor_->Blocks().InUse() == 0, "%d blocks are missing", reactor_->Blocks().InUse());
+  model_->CheckTls();
   reactor_->Close();
   CHECK(stats_[kStatOpenConnections] == 0, "%.0f connections are open", stats_[kStatOpenConnections]);
 }
 
 Totals Worker::Sum() const {
   Totals totals = past_;
-  Accumulate(&totals, stats_, *script_);
+  Accumulate(&totals, stats_, *script_, *model_);
   totals.complete = peers_.Complete();
+  totals.complete_tls = peers_.CompleteTls();
   return totals;
 }
 
@@ -178,11 +223,12 @@ void Worker::Turn(int timeout_ms) {
 }
 
 void Worker::AcceptForPeers() {
-  for (bool is_mirror : {true, false}) {
-    int listener = is_mirror ? mirror_listener_ : source_listener_;
-    for (int fd; (fd = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC)) >= 0;)
-      peers_.Add(fd, is_mirror, Peers::kAnyExits); // a reactor before this one may have connected it
-  }
+  for (bool is_mirror : {true, false})
+    for (int is_tls : {0, 1}) {
+      int listener = is_mirror ? mirror_listeners_[is_tls] : source_listeners_[is_tls];
+      for (int fd; (fd = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC)) >= 0;)
+        peers_.Accepted(fd, is_tls == 1, is_mirror);
+    }
 }
 
 } // namespace culvert::driver

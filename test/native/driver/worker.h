@@ -11,12 +11,19 @@ namespace culvert::driver {
 struct Totals {
   double stats[kStatCount];
   long connects, relays, timers_fired, blocked, refusals, complete, exits;
+  long complete_tls, refused, accepted_late;
+  long failures[Model::kFailures];
 };
 
 class Worker {
 public:
-  // `listener` is shared by all workers; the descriptor stays the caller's.
-  Worker(int index, int listener, uint16_t listener_port, uint64_t seed);
+  // What all workers share: plain, and with TLS.
+  struct Listeners {
+    int fds[2];
+    uint16_t ports[2];
+  };
+
+  Worker(int index, const Listeners &shared, uint64_t seed);
   ~Worker();
 
   void Step();
@@ -36,19 +43,22 @@ private:
   void Turn(int timeout_ms);
   void AcceptForPeers();
 
+  // Descriptors that come while the reactor is closing.
+  void PostLate(int *others);
+
   int index_;
-  int listener_;
-  uint16_t listener_port_;
+  const Listeners &shared_;
   Random random_;
   Ports ports_{};
-  int mirror_listener_, source_listener_, silent_listener_;
+  int mirror_listeners_[2], source_listeners_[2]; // plain, and with TLS
+  int silent_listener_;
   int fillers_[3]; // what keeps the silent listener's queue full
   Peers peers_;
   std::vector<double> stats_;
   std::unique_ptr<Reactor> reactor_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<Script> script_;
-  int32_t next_listener_id_ = 1;
+  int32_t next_listener_id_ = 1; // the plain one's; the other's is one more
   bool has_listener_ = false;
   bool stops_ = false; // the script says that the worker must end
   Totals past_{};      // of reactors that are closed
