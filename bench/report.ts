@@ -4,6 +4,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { table as columns } from "../src/cli/output.ts";
 import type { Figure, Result } from "./figures.ts";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -38,15 +39,7 @@ export function table(figures: readonly Figure[], baselines: readonly string[]):
       ...baselines.map((baseline) => withInterval(ratioTo(figure, baseline))),
     ]);
   const head = ["figure", "subject", "median [95 %]", "unit", ...baselines.map((baseline) => `÷ ${baseline}`)];
-  const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]!.length)));
-  return [head, ...rows]
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column]!))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
+  return columns(head, rows);
 }
 
 function withInterval(figure: Figure | undefined): string {

@@ -2,6 +2,8 @@
 // changes by the minute, so subjects are compared only as pairs taken in the same round. Pure and, given a seed,
 // repeatable: the same samples give the same interval on every machine.
 
+import { seededRandom } from "../test/seeded-random.ts";
+
 export interface Summary {
   median: number;
   /** The bounds of the 95 % interval of the median. */
@@ -60,15 +62,4 @@ export function lastThirdOverFirst(series: readonly number[]): number[] {
 /** ABBA: the order turns round with every round, so that no subject always runs on the machine another has just warmed. */
 export function orderOfRound<T>(subjects: readonly T[], round: number): T[] {
   return round % 2 === 0 ? [...subjects] : [...subjects].reverse();
-}
-
-/** Marsaglia's xorshift32: Math.random takes no seed. Its state must not be 0. */
-function seededRandom(seed: number): () => number {
-  let state = seed >>> 0 || 1;
-  return () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) / 2 ** 32;
-  };
 }

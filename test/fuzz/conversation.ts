@@ -21,17 +21,6 @@ export function formatConversation(conversation: Conversation): string {
   return conversation.map(({ isClient, bytes }) => `${isClient ? ">" : "<"}${bytes.toString("hex")}`).join(" ");
 }
 
-/** Marsaglia's xorshift32: repeatable, unlike Math.random. */
-export function seededRandom(seed: number): Random {
-  let state = seed >>> 0 || 1;
-  return () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) / 2 ** 32;
-  };
-}
-
 const words = [
   "GET ",
   "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",

@@ -1,7 +1,8 @@
 // A fuzzer that keeps what is new: it changes conversations of its corpus, and what shows a feature that none has shown
 // before joins the corpus. Repeatable, given the same corpus and seed.
 
-import { type Conversation, formatConversation, mutate, seededRandom } from "./conversation.ts";
+import { seededRandom } from "../seeded-random.ts";
+import { type Conversation, formatConversation, mutate } from "./conversation.ts";
 
 /** Returns a feature; throws when the input breaks what must hold. */
 export type Target = (conversation: Conversation) => string;

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { tool } from "../netns/harness/tools.ts";
-import type { Dialled } from "./lab/greeting.ts";
+import { who } from "./lab/greeting.ts";
 import { cannotRun, type Host, Lab, listeningPorts, stillThere } from "./lab/lab.ts";
 
 const meshPorts = [15_001, 15_006];
@@ -182,8 +182,4 @@ describe("enrolment", { skip: cannotRun() }, () => {
 
 function kernelObjects({ links, maps, programs }: { links: number[]; maps: number[]; programs: number[] }) {
   return { links, maps, programs };
-}
-
-function who(dialled: Dialled): string | undefined {
-  return dialled.greeting?.who ?? dialled.error;
 }

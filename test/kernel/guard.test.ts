@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { probeKernel } from "../../src/kernel/probes.ts";
 import { tool } from "../netns/harness/tools.ts";
-import type { Dialled } from "./lab/greeting.ts";
+import { who } from "./lab/greeting.ts";
 import { cannotRun, type Host, Lab, listeningPorts } from "./lab/lab.ts";
 
 /** As the probes call it. */
@@ -238,8 +238,4 @@ describe("guard", { skip: cannotRun() }, () => {
 /** As IPv4, IPv6 and v4-mapped. */
 function dialled({ ip4, ip6 }: Host): string[] {
   return [ip4, ip6, `::ffff:${ip4}`];
-}
-
-function who(dialled: Dialled): string | undefined {
-  return dialled.greeting?.who ?? dialled.error;
 }

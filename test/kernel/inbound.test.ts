@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import type { Dialled } from "./lab/greeting.ts";
+import { who } from "./lab/greeting.ts";
 import { cannotRun, type Host, Lab } from "./lab/lab.ts";
 
 describe("inbound capture", { skip: cannotRun() }, () => {
@@ -129,7 +129,3 @@ describe("inbound capture", { skip: cannotRun() }, () => {
     assert.equal(await dial(7000, 21_002), "proxy inbound");
   });
 });
-
-function who(dialled: Dialled): string | undefined {
-  return dialled.greeting?.who ?? dialled.error;
-}

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { mkdirSync, rmdirSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
-import type { Dialled } from "./lab/greeting.ts";
+import { who } from "./lab/greeting.ts";
 import { cannotRun, type Host, Lab, type LabProxy } from "./lab/lab.ts";
 
 describe("node rules", { skip: cannotRun() }, () => {
@@ -106,7 +106,3 @@ describe("node rules", { skip: cannotRun() }, () => {
     });
   }
 });
-
-function who({ greeting, error }: Dialled): string {
-  return greeting?.who ?? error ?? "nobody";
-}

@@ -6,7 +6,7 @@ import { dirname } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
 import { tool } from "../netns/harness/tools.ts";
-import type { Dialled } from "./lab/greeting.ts";
+import { type Dialled, who } from "./lab/greeting.ts";
 import { cannotRun, type Host, Lab } from "./lab/lab.ts";
 
 describe("outbound capture", { skip: cannotRun() }, () => {
@@ -233,10 +233,6 @@ describe("outbound capture", { skip: cannotRun() }, () => {
     return stdout;
   }
 });
-
-function who(dialled: Dialled): string | undefined {
-  return dialled.greeting?.who ?? dialled.error;
-}
 
 function withoutPort(text: string): string {
   return text.slice(0, text.lastIndexOf(":"));

@@ -7,7 +7,7 @@ import { after, afterEach, before, describe, test } from "node:test";
 import { uninstallInstance } from "../../src/kernel/instances.ts";
 import { forNamespaces } from "../../src/kernel/namespaces.ts";
 import { tool } from "../netns/harness/tools.ts";
-import type { Dialled } from "./lab/greeting.ts";
+import { who } from "./lab/greeting.ts";
 import { cannotRun, type Host, Lab, type LabProxy, listeningPorts, stillThere } from "./lab/lab.ts";
 import { otherObjects } from "./lab/other-objects.ts";
 
@@ -338,7 +338,3 @@ describe("pins", { skip: cannotRun() }, () => {
     assert.deepEqual(left(), none);
   }
 });
-
-function who(dialled: Dialled): string | undefined {
-  return dialled.greeting?.who ?? dialled.error;
-}

@@ -7,6 +7,7 @@ import { patienceMs } from "./harness/journal.ts";
 import { Mesh } from "./harness/mesh.ts";
 import type { MeshNode } from "./harness/mesh-node.ts";
 import type { Pod, PodOptions } from "./harness/pod.ts";
+import type { RemoteSocket } from "./harness/remote-socket.ts";
 import { sourceRoutingOf } from "./harness/source-routing.ts";
 
 const podCidrs = ["10.244.0.0/16"];
@@ -34,6 +35,11 @@ async function assertThere(pod: Pod): Promise<void> {
   assert.deepEqual([rules, sysctls], [all.rules, all.sysctls]);
   assert.equal(routes.length, all.routes.length, routes.join("\n"));
   for (const [i, route] of routes.entries()) assert.match(route, all.routes[i]!);
+}
+
+async function assertEchoes(socket: RemoteSocket): Promise<void> {
+  await socket.send("x");
+  assert.equal(await socket.receive(1), "x");
 }
 
 /** Resolves when the proxy listens in the pod no more. */
@@ -115,8 +121,7 @@ test("a pod without IPv6 has those of IPv4, and its clients' addresses are kept"
   assert.deepEqual(rules, all.rules.slice(0, 1));
   assert.equal(routes.length, 1);
   const socket = await (await client.socket()).connect(pod.ipv4, 7000);
-  await socket.send("x");
-  assert.equal(await socket.receive(1), "x");
+  await assertEchoes(socket);
   await socket.close();
   assert.equal((await culvert.connection()).seenAs, "client");
   await culvert.terminate();
@@ -129,13 +134,11 @@ test("a connection under its client's address lives on while its pod is withdraw
   const client = node.elsewhere("remote");
   const culvert = await node.culvert({ podCidrs });
   const socket = await (await client.socket()).connect(pod.ipv4, 7000);
-  await socket.send("x");
-  assert.equal(await socket.receive(1), "x");
+  await assertEchoes(socket);
   culvert.signal("SIGTERM");
   await withdrawn(pod);
   await assertThere(pod);
-  await socket.send("y");
-  assert.equal(await socket.receive(1), "y");
+  await assertEchoes(socket);
   await socket.close();
   assert.deepEqual(await culvert.exited(), { code: 0, signal: null });
   assert.deepEqual(await sourceRoutingOf(pod), none);
@@ -171,8 +174,7 @@ test("a pod that the mesh file drops and takes up again keeps its routing for wh
   const culvert = await node.culvert({ podCidrs });
   const open = async () => {
     const socket = await (await client.socket()).connect(pod.ipv4, 7000);
-    await socket.send("x");
-    assert.equal(await socket.receive(1), "x");
+    await assertEchoes(socket);
     return socket;
   };
   const first = await open();
@@ -185,8 +187,7 @@ test("a pod that the mesh file drops and takes up again keeps its routing for wh
   await first.close();
   await culvert.connection();
   await assertThere(pod);
-  await second.send("y");
-  assert.equal(await second.receive(1), "y");
+  await assertEchoes(second);
 
   pod.options = { enrolled: false };
   await node.reload();

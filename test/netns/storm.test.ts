@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout } from "node:timers/promises";
+import { seededRandom } from "../seeded-random.ts";
 import type { Culvert } from "./harness/culvert.ts";
 import { Mesh } from "./harness/mesh.ts";
 import type { MeshNode } from "./harness/mesh-node.ts";
@@ -38,7 +39,8 @@ test(`${stormSeconds} s of random kill, reset, pause and netns deletion at three
   const culvert = await node.culvert({ workers: 3, connectTimeoutSeconds: 1 });
   const descriptorsBefore = culvert.descriptors().length;
   const seed = Math.floor(Math.random() * 1e9);
-  const random = seededRandom(seed);
+  const draw = seededRandom(seed);
+  const random = (below: number) => Math.floor(draw() * below);
 
   await startStormServer(calmServer, port);
   const survivors = await startStormClient(calmClient, {
@@ -123,13 +125,4 @@ async function assertGivenBack(culvert: Culvert, descriptorsBefore: number): Pro
   while (culvert.descriptors().length > descriptorsBefore && performance.now() < end) await setTimeout(100);
   const now = culvert.descriptors();
   assert.ok(now.length <= descriptorsBefore, `${descriptorsBefore} descriptors before, now ${now.join(", ")}`);
-}
-
-/** [0, below) */
-function seededRandom(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (Math.imul(state, 1664525) + 1013904223) | 0;
-    return Math.floor(((state >>> 0) / 2 ** 32) * below);
-  };
 }

@@ -14,138 +14,14 @@
 //   refused
 //
 // <dir> has chain.pem, key.pem, root.pem; <pid> is whose CPU time is taken. Reports are load.cc's (../meter.h).
-#include "../meter.h"
+#include "session.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <node_api.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
 
 namespace {
 
 constexpr size_t kMessageBytes = 100;
-constexpr size_t kRecordBytes = 16 * 1024;
 constexpr int64_t kNeighbourIntervalNs = 500'000;
-constexpr uint8_t kH2[] = {2, 'h', '2'};
-
-int SelectH2(SSL *, const uint8_t **chosen, uint8_t *length, const uint8_t *offered, unsigned offered_length, void *) {
-  const int found =
-      SSL_select_next_proto(const_cast<uint8_t **>(chosen), length, kH2, sizeof(kH2), offered, offered_length);
-  return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
-}
-
-// What Culvert's contexts are (native/tls/tls_context.cc).
-SSL_CTX *MakeContext(const std::string &dir, bool has_certificate) {
-  SSL_CTX *context = SSL_CTX_new(TLS_method());
-  SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
-  SSL_CTX_set_ciphersuites(context, "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256");
-  SSL_CTX_set1_groups_list(context, "X25519:P-256");
-  SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_TX_CERTIFICATE_COMPRESSION |
-                                   SSL_OP_NO_RX_CERTIFICATE_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
-  SSL_CTX_set_num_tickets(context, 0);
-  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-  SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  SSL_CTX_set_read_ahead(context, 1);
-  SSL_CTX_set_default_read_buffer_len(context, 4 * (kRecordBytes + 64));
-  if (SSL_CTX_load_verify_locations(context, (dir + "/root.pem").c_str(), nullptr) != 1) Die("root.pem");
-  if (has_certificate && (SSL_CTX_use_certificate_chain_file(context, (dir + "/chain.pem").c_str()) != 1 ||
-                          SSL_CTX_use_PrivateKey_file(context, (dir + "/key.pem").c_str(), SSL_FILETYPE_PEM) != 1))
-    Die("chain.pem and key.pem");
-  SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
-  SSL_CTX_set_alpn_select_cb(context, SelectH2, nullptr);
-  SSL_CTX_set_alpn_protos(context, kH2, sizeof(kH2));
-  return context;
-}
-
-void Tune(int fd) {
-  int one = 1;
-  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-}
-
-int Listen() {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof(address);
-  if (bind(fd, reinterpret_cast<sockaddr *>(&address), length) != 0 || listen(fd, 1024) != 0) Die("listen");
-  getsockname(fd, reinterpret_cast<sockaddr *>(&address), &length);
-  printf("%d\n", ntohs(address.sin_port));
-  fflush(stdout);
-  return fd;
-}
-
-int Connect(int port) {
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(uint16_t(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (connect(fd, reinterpret_cast<sockaddr *>(&address), sizeof(address)) != 0) Die("connect");
-  fcntl(fd, F_SETFL, O_NONBLOCK);
-  Tune(fd);
-  return fd;
-}
-
-// One end of a connection, with TLS or without; edge-triggered.
-struct Peer {
-  explicit Peer(int of) : fd(of) {}
-
-  int fd;
-  SSL *ssl = nullptr;
-  std::vector<uint8_t> unsent; // of what is echoed
-  size_t at = 0;
-  int64_t asked_ns = 0;
-  size_t received = 0;
-  bool is_ready = false;
-};
-
-// >0: bytes; 0: would block; <0: over.
-ssize_t ReadSome(Peer &peer, uint8_t *to, size_t capacity) {
-  if (peer.ssl == nullptr) {
-    const ssize_t got = recv(peer.fd, to, capacity, 0);
-    return got > 0 ? got : got < 0 && errno == EAGAIN ? 0 : -1;
-  }
-  const int got = SSL_read(peer.ssl, to, int(capacity));
-  if (got > 0) return got;
-  const int error = SSL_get_error(peer.ssl, got);
-  ERR_clear_error();
-  return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? 0 : -1;
-}
-
-ssize_t WriteSome(Peer &peer, const uint8_t *from, size_t length) {
-  if (peer.ssl == nullptr) {
-    const ssize_t sent = send(peer.fd, from, length, MSG_NOSIGNAL);
-    return sent >= 0 ? sent : errno == EAGAIN ? 0 : -1;
-  }
-  const int sent = SSL_write(peer.ssl, from, int(length));
-  if (sent > 0) return sent;
-  const int error = SSL_get_error(peer.ssl, sent);
-  ERR_clear_error();
-  return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? 0 : -1;
-}
-
-void End(Peer *peer) {
-  if (peer->ssl != nullptr) {
-    SSL_shutdown(peer->ssl);
-    SSL_free(peer->ssl);
-    ERR_clear_error();
-  }
-  close(peer->fd);
-  delete peer;
-}
-
-void Watch(int poll, int fd, void *tag, uint32_t events) {
-  epoll_event event{};
-  event.events = events;
-  event.data.ptr = tag;
-  epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event);
-}
 
 // False when the connection is over.
 bool Echo(Peer &peer) {
@@ -197,35 +73,20 @@ void Serve(SSL_CTX *context) {
   }
 }
 
-// --- the load
-
-Peer *Dial(SSL_CTX *context, int port, int poll) {
-  auto *peer = new Peer(Connect(port));
-  peer->ssl = SSL_new(context);
-  SSL_set_fd(peer->ssl, peer->fd);
-  SSL_set_connect_state(peer->ssl);
-  Watch(poll, peer->fd, peer, EPOLLIN | EPOLLOUT | EPOLLET);
-  return peer;
-}
-
-// 1: done; 0: goes on; -1: failed.
-int StepHandshake(Peer &peer) {
-  if (peer.is_ready) return 1;
-  const int result = SSL_do_handshake(peer.ssl);
-  if (result == 1) {
-    peer.is_ready = true;
-    return 1;
-  }
-  const int error = SSL_get_error(peer.ssl, result);
-  ERR_clear_error();
-  return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? 0 : -1;
-}
-
 void Ask(Peer &peer) {
   static const uint8_t message[kMessageBytes] = {};
   peer.asked_ns = NowNs();
   peer.received = 0;
   if (WriteSome(peer, message, kMessageBytes) != kMessageBytes) Die("write a message");
+}
+
+// True when its handshake is over; the first message is sent then.
+bool HasAsked(Peer &peer) {
+  if (peer.is_ready) return true;
+  const int done = StepHandshake(peer);
+  if (done < 0) Die("handshake");
+  if (done > 0) Ask(peer);
+  return done > 0;
 }
 
 // True when the answer is whole.
@@ -238,6 +99,21 @@ bool Answered(Peer &peer) {
     peer.received += size_t(got);
   }
   return true;
+}
+
+// For one connection at a time: events of others are spurious here.
+void FinishHandshake(Peer &peer, int poll) {
+  epoll_event event;
+  while (StepHandshake(peer) == 0)
+    epoll_wait(poll, &event, 1, 10);
+  if (!peer.is_ready) Die("handshake");
+}
+
+void AskAndWait(Peer &peer, int poll) {
+  epoll_event event;
+  Ask(peer);
+  while (!Answered(peer))
+    epoll_wait(poll, &event, 1, 10);
 }
 
 // Runs `step(peer)` for each peer that is ready for so long, or until `stop`.
@@ -278,12 +154,7 @@ void Messages(SSL_CTX *context, int port, pid_t pid, int64_t duration_ns, int co
   int answered = 0;
   bool is_warm = false, is_measured = false;
   auto step = [&](Peer *peer) {
-    if (!peer->is_ready) {
-      const int done = StepHandshake(*peer);
-      if (done < 0) Die("handshake");
-      if (done == 0) return;
-      Ask(*peer);
-    }
+    if (!HasAsked(*peer)) return;
     while (Answered(*peer)) {
       if (!is_warm) is_warm = ++answered >= connections * 2;
       if (is_measured) {
@@ -325,13 +196,7 @@ void Handshakes(SSL_CTX *context, int port, pid_t pid, int64_t duration_ns, int 
   int answered = 0;
   bool is_warm = false, is_measured = false;
   auto step = [&](Peer *peer) {
-    if (!peer->is_ready) {
-      const int done = StepHandshake(*peer);
-      if (done < 0) Die("handshake");
-      if (done == 0) return;
-      Ask(*peer);
-    }
-    if (!Answered(*peer)) return;
+    if (!HasAsked(*peer) || !Answered(*peer)) return;
     if (is_measured) report.count++;
     is_warm = ++answered >= at_once;
     End(peer);
@@ -344,10 +209,7 @@ void Handshakes(SSL_CTX *context, int port, pid_t pid, int64_t duration_ns, int 
 void Neighbour(SSL_CTX *context, int port, pid_t pid, int64_t duration_ns) {
   const int poll = epoll_create1(0);
   Peer *peer = Dial(context, port, poll);
-  epoll_event event;
-  while (StepHandshake(*peer) == 0)
-    epoll_wait(poll, &event, 1, 10);
-  if (!peer->is_ready) Die("handshake");
+  FinishHandshake(*peer, poll);
   printf("ready\n"); // now others may come
   fflush(stdout);
   Report report;
@@ -360,9 +222,7 @@ void Neighbour(SSL_CTX *context, int port, pid_t pid, int64_t duration_ns) {
       const timespec pause{0, long(left_ns)};
       nanosleep(&pause, nullptr);
     }
-    Ask(*peer);
-    while (!Answered(*peer))
-      epoll_wait(poll, &event, 1, 10);
+    AskAndWait(*peer, poll);
     report.latencies_ns.push_back(NowNs() - due_ns);
     report.count++;
   }
@@ -384,14 +244,8 @@ void Idle(SSL_CTX *context, int port, pid_t pid, int few, int many) {
   int64_t with_few = 0;
   for (int count = 1; count <= many; count++) {
     Peer *peer = Dial(context, port, poll);
-    epoll_event event;
-    int done;
-    while ((done = StepHandshake(*peer)) == 0)
-      epoll_wait(poll, &event, 1, 10);
-    if (done < 0) Die("handshake");
-    Ask(*peer);
-    while (!Answered(*peer))
-      epoll_wait(poll, &event, 1, 10);
+    FinishHandshake(*peer, poll);
+    AskAndWait(*peer, poll);
     if (count == few) with_few = ResidentBytes(pid);
   }
   printf("%ld\n", long((ResidentBytes(pid) - with_few) / (many - few)));

@@ -18,9 +18,8 @@ const root = join(here, "../../..");
 /** The path of the compiled addon. */
 export async function peerAddon(): Promise<string> {
   const source = join(here, "peer.cc");
-  const hash = createHash("sha256")
-    .update(readFileSync(source))
-    .update(readFileSync(join(here, "../meter.h")));
+  const hash = createHash("sha256");
+  for (const file of [source, join(here, "session.h"), join(here, "../meter.h")]) hash.update(readFileSync(file));
   const addon = join(root, "build/bench", `tls-peer-${hash.digest("hex").slice(0, 12)}.node`);
   if (existsSync(addon)) return addon;
   mkdirSync(dirname(addon), { recursive: true });

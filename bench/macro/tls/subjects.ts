@@ -1,10 +1,9 @@
 // Who is measured at TLS: servers on loopback that echo over mutual TLS 1.3, each a process with one thread.
 
 import { spawnSync } from "node:child_process";
-import { once } from "node:events";
 import { existsSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
+import { freePort } from "../../../test/free-port.ts";
 import { Running, startPeer } from "./peer.ts";
 
 export interface TlsServer {
@@ -76,12 +75,3 @@ listen tls
 };
 
 export const tlsSubjects: readonly TlsSubject[] = [minimal, culvert, haproxy];
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
-}

@@ -26,3 +26,8 @@ export interface DialRequest {
 export function endpoint(address: string | undefined, port: number | undefined): string {
   return isIPv6(address ?? "") ? `[${address}]:${port}` : `${address}:${port}`;
 }
+
+/** Who answered, or why nobody did. */
+export function who({ greeting, error }: Dialled): string | undefined {
+  return greeting?.who ?? error;
+}

@@ -4,6 +4,7 @@
 import { join } from "node:path";
 import { Culvert, type CulvertOptions, type LogEvent } from "./culvert.ts";
 import { type Addresses, Host, type Result, type Site } from "./host.ts";
+import { HostNetwork } from "./host-network.ts";
 import { writeMeshFile } from "./mesh-file.ts";
 import { Namespace } from "./namespace.ts";
 import { Pod, type PodOptions } from "./pod.ts";
@@ -11,14 +12,6 @@ import type { RunDirectory } from "./run-directory.ts";
 import { RunningProcess } from "./running-process.ts";
 import type { Service } from "./service.ts";
 import { projectRoot } from "./tools.ts";
-
-/** A network of the node: its prefixes and its bridge. Hosts are numbered from 2; the bridge is 1. */
-interface Network {
-  readonly bridge: string;
-  readonly ipv4Prefix: string;
-  readonly ipv6Prefix: string;
-  readonly hosts: Host[];
-}
 
 export interface CommandOptions {
   readonly env?: Readonly<Record<string, string>>;
@@ -48,9 +41,9 @@ export class MeshNode {
   readonly #site: Site;
   readonly #services: ReadonlyMap<string, Service>;
   readonly #nodes: ReadonlyMap<string, MeshNode>;
-  readonly #pods: Network;
-  readonly #elsewhere: Network;
-  readonly #outside: Network;
+  readonly #pods: HostNetwork;
+  readonly #elsewhere: HostNetwork;
+  readonly #outside: HostNetwork;
   readonly #processes: Host[] = [];
   readonly #hostNetwork: Host[] = [];
   readonly #started: Culvert[] = [];
@@ -68,68 +61,53 @@ export class MeshNode {
     this.#nodes = surroundings.nodes;
     const subnet = index + 1;
     this.addresses = { ipv4: `198.51.100.${subnet}`, ipv6: `2001:db8:ffff::${subnet}` };
-    this.#pods = { bridge: "pods", ipv4Prefix: `10.244.${subnet}.`, ipv6Prefix: `fd00:244:${subnet}::`, hosts: [] };
-    this.#elsewhere = {
-      bridge: "elsewhere",
-      ipv4Prefix: `10.244.${subnet + 100}.`,
-      ipv6Prefix: `fd00:244:${subnet + 100}::`,
-      hosts: [],
-    };
-    this.#outside = { bridge: "outside", ipv4Prefix: `192.0.2.`, ipv6Prefix: `2001:db8:${subnet}::`, hosts: [] };
+    this.#pods = new HostNetwork("pods", `10.244.${subnet}.`, `fd00:244:${subnet}::`);
+    this.#elsewhere = new HostNetwork("elsewhere", `10.244.${subnet + 100}.`, `fd00:244:${subnet + 100}::`);
+    this.#outside = new HostNetwork("outside", "192.0.2.", `2001:db8:${subnet}::`);
   }
 
   /** The pod of that name: declared by the first call. A Culvert that runs learns of it by `reload`. */
   pod(name: string, options: PodOptions = {}): Pod {
-    const declared = this.pods.find((pod) => pod.name === name);
-    if (declared !== undefined) return declared;
-    const addresses = nextAddresses(this.#pods, options.families ?? [4, 6]);
-    const cgroup = this.#directory.makeCgroup(this.name, "pods", name);
-    const pod = new Pod(name, this.name, addresses, cgroup, this.#site, options);
-    this.#pods.hosts.push(pod);
-    return pod;
+    const make = (addresses: Addresses) =>
+      new Pod(name, this.name, addresses, this.#directory.makeCgroup(this.name, "pods", name), this.#site, options);
+    return this.#pods.host(name, make, options.families);
   }
 
   /** A host that the mesh knows nothing of, a router away. */
   outside(name: string): Host {
-    const declared = this.#outside.hosts.find((host) => host.name === name);
-    if (declared !== undefined) return declared;
-    const cgroup = this.#directory.makeCgroup("outside", name);
-    const host = new Host(name, nextAddresses(this.#outside, [4, 6]), cgroup, this.#site);
-    this.#outside.hosts.push(host);
-    return host;
+    return this.#strangerIn(this.#outside, name);
+  }
+
+  /** A pod of another node, a router away, that mesh.yaml does not name: it has an address of the pod CIDR. */
+  elsewhere(name: string): Host {
+    return this.#strangerIn(this.#elsewhere, name);
+  }
+
+  #strangerIn(network: HostNetwork, name: string): Host {
+    return network.host(
+      name,
+      (addresses) => new Host(name, addresses, this.#directory.makeCgroup("outside", name), this.#site),
+    );
   }
 
   /** Programs of the node itself, in its own namespace and in a cgroup of that name. */
   process(name: string): Host {
     const declared = this.#processes.find((host) => host.name === name);
     if (declared !== undefined) return declared;
-    const { ipv4Prefix, ipv6Prefix } = this.#pods;
-    const addresses = { ipv4: `${ipv4Prefix}1`, ipv6: `${ipv6Prefix}1` };
-    const host = new Host(name, addresses, this.#directory.makeCgroup(this.name, "host", name), this.#site);
+    const host = new Host(name, this.#pods.gateway, this.#directory.makeCgroup(this.name, "host", name), this.#site);
     if (this.#namespace !== undefined) host.build(this.#namespace);
     this.#processes.push(host);
     return host;
   }
 
-  /** A pod of another node, a router away, that mesh.yaml does not name: it has an address of the pod CIDR. */
-  elsewhere(name: string): Host {
-    const declared = this.#elsewhere.hosts.find((host) => host.name === name);
-    if (declared !== undefined) return declared;
-    const cgroup = this.#directory.makeCgroup("outside", name);
-    const host = new Host(name, nextAddresses(this.#elsewhere, [4, 6]), cgroup, this.#site);
-    this.#elsewhere.hosts.push(host);
-    return host;
-  }
-
-  get #networks(): readonly Network[] {
+  get #networks(): readonly HostNetwork[] {
     return [this.#pods, this.#elsewhere, this.#outside];
   }
 
   /** A pod in the node's own network namespace (hostNetwork): its address is the node's on the pods' bridge. */
   hostNetwork(name: string): Host {
-    const { ipv4Prefix, ipv6Prefix } = this.#pods;
     const cgroup = this.#directory.makeCgroup(this.name, "pods", name);
-    const host = new Host(name, { ipv4: `${ipv4Prefix}1`, ipv6: `${ipv6Prefix}1` }, cgroup, this.#site);
+    const host = new Host(name, this.#pods.gateway, cgroup, this.#site);
     this.#hostNetwork.push(host);
     return host;
   }
@@ -257,13 +235,13 @@ export class MeshNode {
     const holders = this.#directory.makeCgroup("holders");
     if (this.#namespace === undefined) {
       this.#namespace = await Namespace.create(this.name, holders, { forwards: true });
-      await this.#namespace.configure(this.#networks.flatMap(bridgeLines));
+      await this.#namespace.configure(this.#networks.flatMap(({ bridgeLines }) => bridgeLines));
       for (const host of this.#processes) host.build(this.#namespace);
     }
     const node = this.#namespace;
     for (const host of this.#hostNetwork) host.build(node);
     const links: string[] = [];
-    const unconfigured: [Host, Network][] = [];
+    const unconfigured: [Host, HostNetwork][] = [];
     await Promise.all(
       this.#networks.flatMap((network) =>
         network.hosts
@@ -282,7 +260,7 @@ export class MeshNode {
     );
     await node.configure(links);
     await Promise.all(
-      unconfigured.map(([host, network]) => host.namespace.configure(hostLines(host.addresses, network))),
+      unconfigured.map(([host, network]) => host.namespace.configure(network.hostLines(host.addresses))),
     );
   }
 
@@ -328,30 +306,4 @@ export class MeshNode {
     const hosts = [...networked, ...this.#processes, ...this.#hostNetwork].filter((host) => host.isBuilt);
     await Promise.all(hosts.map((host) => host.startApplications()));
   }
-}
-
-function nextAddresses(network: Network, families: readonly (4 | 6)[]): Addresses {
-  const number = network.hosts.length + 2;
-  if (number > 250) throw new Error(`${network.bridge}: no more than 249 hosts on a node`);
-  return {
-    ipv4: families.includes(4) ? `${network.ipv4Prefix}${number}` : undefined,
-    ipv6: families.includes(6) ? `${network.ipv6Prefix}${number.toString(16)}` : undefined,
-  };
-}
-
-function bridgeLines({ bridge, ipv4Prefix, ipv6Prefix }: Network): string[] {
-  return [
-    // Without snooping, neighbour discovery works before the bridge has learned anything.
-    `link add ${bridge} type bridge mcast_snooping 0`,
-    `address add ${ipv4Prefix}1/24 dev ${bridge}`,
-    `address add ${ipv6Prefix}1/64 dev ${bridge} nodad`,
-    `link set ${bridge} up`,
-  ];
-}
-
-function hostLines({ ipv4, ipv6 }: Addresses, { ipv4Prefix, ipv6Prefix }: Network): string[] {
-  const lines = ["link set eth0 up"];
-  if (ipv4 !== undefined) lines.push(`address add ${ipv4}/24 dev eth0`, `route add default via ${ipv4Prefix}1`);
-  if (ipv6 !== undefined) lines.push(`address add ${ipv6}/64 dev eth0 nodad`, `route add ::/0 via ${ipv6Prefix}1`);
-  return lines;
 }

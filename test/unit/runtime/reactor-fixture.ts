@@ -144,3 +144,14 @@ export class ReactorFixture implements Disposable {
     native.netns("close", { fd: this.fd });
   }
 }
+
+/** Bytes that are somewhere else than they should be do not go unnoticed. */
+export function pattern(seed: number, length: number): Buffer {
+  const bytes = Buffer.alloc(length);
+  let x = seed | 1;
+  for (let i = 0; i < length; i++) {
+    x = (Math.imul(x, 1664525) + 1013904223) | 0;
+    bytes[i] = x >>> 24;
+  }
+  return bytes;
+}

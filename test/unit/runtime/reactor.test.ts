@@ -8,7 +8,7 @@ import { setImmediate as nextIteration } from "node:timers/promises";
 import { blockBytes } from "../../../src/runtime/layout.ts";
 import { native } from "../../../src/runtime/native.ts";
 import type { Connection, ConnectionHandler } from "../../../src/runtime/reactor.ts";
-import { listenOnLoopback, loopback, ownNetns, ReactorFixture, Recorder, stat } from "./reactor-fixture.ts";
+import { listenOnLoopback, loopback, ownNetns, pattern, ReactorFixture, Recorder, stat } from "./reactor-fixture.ts";
 
 /** kMaxReadBlocks of the reactor. */
 const mostReadBlocks = 8;
@@ -30,16 +30,6 @@ class Echo extends Recorder {
   override onEnd(connection: Connection): void {
     connection.close(0);
   }
-}
-
-function pattern(seed: number, length: number): Buffer {
-  const bytes = Buffer.alloc(length);
-  let x = seed | 1;
-  for (let i = 0; i + 4 <= length; i += 4) {
-    x = (Math.imul(x, 1664525) + 1013904223) | 0;
-    bytes.writeInt32LE(x, i);
-  }
-  return bytes;
 }
 
 /** `readable`: nothing is read before it. */

@@ -1,6 +1,9 @@
 // Both ends of TLS on loopback: the reactor with a recording handler on one side; node:tls, or whoever dials, on the other.
 
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
+import type { Duplex } from "node:stream";
 import {
   type ConnectionOptions,
   createServer as createTlsServer,
@@ -11,7 +14,7 @@ import {
 import { tlsFailure } from "../../../../src/runtime/layout.ts";
 import { native, type TlsContextOptions } from "../../../../src/runtime/native.ts";
 import type { Connection, TlsHandler, TlsOptions } from "../../../../src/runtime/reactor.ts";
-import { loopback, ReactorFixture, Recorder } from "../reactor-fixture.ts";
+import { loopback, pattern, ReactorFixture, Recorder } from "../reactor-fixture.ts";
 import { Authority, chainPem, type Identity, keyPem, pemOf } from "./certificates.ts";
 
 export const mesh = new Authority("mesh root");
@@ -231,12 +234,30 @@ export class TlsOriginFixture extends ReactorFixture {
   }
 }
 
-export function pattern(seed: number, length: number): Buffer {
-  const bytes = Buffer.alloc(length);
-  let x = seed | 1;
-  for (let i = 0; i < length; i++) {
-    x = (Math.imul(x, 1664525) + 1013904223) | 0;
-    bytes[i] = x >>> 24;
+/** Sends writes of those sizes, each in a turn of its own, ends its direction, and takes the same bytes back. */
+export async function exchange(socket: Duplex, sizes: readonly number[]): Promise<void> {
+  const bytes = pattern(
+    11,
+    sizes.reduce((sum, size) => sum + size),
+  );
+  const answer = readAll(socket);
+  let at = 0;
+  for (const size of sizes) {
+    socket.write(bytes.subarray(at, at + size));
+    at += size;
+    await new Promise(setImmediate);
   }
-  return bytes;
+  socket.end();
+  assert.equal(hashOf(await answer), hashOf(bytes));
+}
+
+export async function readAll(socket: Duplex): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  socket.on("data", (chunk: Buffer) => chunks.push(chunk));
+  await once(socket, "end");
+  return Buffer.concat(chunks);
+}
+
+export function hashOf(bytes: Buffer): string {
+  return createHash("sha256").update(bytes).digest("hex");
 }

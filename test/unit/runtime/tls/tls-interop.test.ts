@@ -2,43 +2,27 @@
 // records, key updates from either side, half-close. (With node:tls: tls.test.ts.)
 
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { createServer, connect as netConnect, type Socket } from "node:net";
+import { createServer, connect as netConnect } from "node:net";
 import { Duplex } from "node:stream";
 import { describe, test } from "node:test";
 import { connect as tlsConnect } from "node:tls";
-import { stayAwake } from "../reactor-fixture.ts";
+import { pattern, stayAwake } from "../reactor-fixture.ts";
 import { Credentials, goPeer, haproxy, openssl, Peer } from "./peers/peers.ts";
-import { makeContext, mesh, nodeOptions, pattern, TlsEcho, TlsOriginFixture, TlsServerFixture } from "./tls-fixture.ts";
+import {
+  exchange,
+  hashOf,
+  makeContext,
+  mesh,
+  nodeOptions,
+  readAll,
+  TlsEcho,
+  TlsOriginFixture,
+  TlsServerFixture,
+} from "./tls-fixture.ts";
 
 const identity = mesh.issue({ uri: "spiffe://mesh.test/ns/default/sa/other" });
-const hashOf = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
 const sizes = [1, 1, 2, 16383, 16384, 16385, 100, 32768, 1 << 20];
-
-async function readAll(socket: Duplex): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  socket.on("data", (chunk: Buffer) => chunks.push(chunk));
-  await once(socket, "end");
-  return Buffer.concat(chunks);
-}
-
-/** Sends writes of those sizes, ends its direction, and reads to the end. */
-async function exchange(socket: Socket): Promise<void> {
-  const bytes = pattern(
-    11,
-    sizes.reduce((sum, size) => sum + size),
-  );
-  const answer = readAll(socket);
-  let at = 0;
-  for (const size of sizes) {
-    socket.write(bytes.subarray(at, at + size));
-    at += size;
-    await new Promise(setImmediate);
-  }
-  socket.end();
-  assert.equal(hashOf(await answer), hashOf(bytes));
-}
 
 describe("Go's crypto/tls", () => {
   test("as the client: every size of write, half-close, and the same bytes back", async () => {
@@ -58,7 +42,7 @@ describe("Go's crypto/tls", () => {
     using peer = new Peer(goPeer(), ["server", credentials.directory]);
     const [port] = await peer.says(/^\d+$/m);
     using fixture = new TlsOriginFixture(Number(port), { context: makeContext({ keyUpdateRecords: 30 }) });
-    await exchange(await fixture.dial());
+    await exchange(await fixture.dial(), sizes);
     assert.ok(fixture.legs[0]!.secure.certificate!.equals(identity.chain[0]!));
   });
 });
@@ -75,11 +59,11 @@ describe("HAProxy", () => {
     using proxy = await haproxy(credentials, { plain: port, secure: server.port });
 
     using client = new TlsOriginFixture(proxy.secure, { context: makeContext({ keyUpdateRecords: 30 }) });
-    await exchange(await client.dial());
+    await exchange(await client.dial(), sizes);
     assert.ok(client.legs[0]!.secure.certificate!.equals(identity.chain[0]!));
 
     const plain = netConnect({ port: proxy.plain, host: "127.0.0.1", allowHalfOpen: true });
-    await exchange(plain);
+    await exchange(plain, sizes);
     assert.ok(echo.certificate!.equals(identity.chain[0]!));
     application.close();
   });

@@ -1,7 +1,7 @@
 // TLS as a property of the reactor's connections; node:tls is the other side, or the reactor itself.
 
 import assert from "node:assert/strict";
-import { createHash, X509Certificate } from "node:crypto";
+import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { createServer, connect as netConnect } from "node:net";
 import { constants } from "node:os";
@@ -9,17 +9,19 @@ import { Duplex } from "node:stream";
 import { test } from "node:test";
 import { type TLSSocket, connect as tlsConnect } from "node:tls";
 import { native } from "../../../../src/runtime/native.ts";
-import { ReactorFixture, stat, stayAwake } from "../reactor-fixture.ts";
+import { pattern, ReactorFixture, stat, stayAwake } from "../reactor-fixture.ts";
 import { Authority } from "./certificates.ts";
 import {
   contextOptions,
   dialFrom,
+  exchange,
+  hashOf,
   makeContext,
   mesh,
   nodeOptions,
   nodeServer,
-  pattern,
   protocols,
+  readAll,
   TlsEcho,
   TlsOriginFixture,
   TlsRecorder,
@@ -28,14 +30,6 @@ import {
 } from "./tls-fixture.ts";
 
 const { EPROTO, ECONNRESET } = constants.errno;
-const hashOf = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
-
-async function readAll(socket: Duplex): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  socket.on("data", (chunk: Buffer) => chunks.push(chunk));
-  await once(socket, "end");
-  return Buffer.concat(chunks);
-}
 
 test("a server's session tells the client's certificate and the protocol, then carries bytes both ways", async () => {
   const echo = new TlsEcho();
@@ -85,19 +79,7 @@ for (const [what, sizes] of Object.entries({
     using server = new TlsServerFixture(() => echo);
     using client = new TlsOriginFixture(server.port);
     const socket = await client.dial();
-    const bytes = pattern(
-      7,
-      sizes.reduce((sum, size) => sum + size),
-    );
-    const answer = readAll(socket);
-    let at = 0;
-    for (const size of sizes) {
-      socket.write(bytes.subarray(at, at + size));
-      at += size;
-      if (size === 1) await new Promise(setImmediate);
-    }
-    socket.end();
-    assert.equal(hashOf(await answer), hashOf(bytes));
+    await exchange(socket, sizes);
     await echo.hears("closed");
     assert.equal(server.stats[stat.blocksInUse], 0);
     assert.equal(client.stats[stat.blocksInUse], 0);

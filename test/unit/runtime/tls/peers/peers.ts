@@ -8,11 +8,11 @@ import {
   spawnSync,
 } from "node:child_process";
 import { createHash } from "node:crypto";
-import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { freePort } from "../../../../free-port.ts";
 import { chainPem, type Identity, keyPem, pemOf } from "../certificates.ts";
 import { mesh } from "../tls-fixture.ts";
 
@@ -133,16 +133,6 @@ listen originates
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   return { secure, plain, [Symbol.dispose]: () => peer[Symbol.dispose]() };
-}
-
-async function freePort(): Promise<number> {
-  const { createServer } = await import("node:net");
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 export type { ChildProcess };
