@@ -101,7 +101,7 @@ void Reactor::Turn() {
     timeout_ms = 0;
     if (events_.IsEmpty()) {
       // Reads may wait for a block or for room in the ring: whoever gives them back is another event.
-      if (!CanRead() && !(ready_.empty() && handshakes_.empty())) break;
+      if (!HasInput() && !(ready_.empty() && handshakes_.empty())) break;
       if (!handshakes_.empty() && !MayHandshake()) break; // the rest waits its turn
       if (ready_.empty() && handshakes_.empty() && host_wait_ms_) {
         PrepareToWait();
@@ -113,8 +113,7 @@ void Reactor::Turn() {
   PrepareToWait();
   in_turn_ = false;
   // Edges already seen are not reported again: come back by ourselves.
-  bool has_input = !ready_.empty() || !handshakes_.empty();
-  if (!is_stopped_ && (!events_.IsEmpty() || (has_input && CanRead()))) Wake();
+  if (!is_stopped_ && (!events_.IsEmpty() || HasInput())) Wake();
 }
 
 void Reactor::WaitForHost(int wake_fd, std::function<int()> wait_ms) {

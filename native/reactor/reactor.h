@@ -111,6 +111,7 @@ private:
   int32_t BlocksToRead(const Connection &connection) const;
   void DropQueue(Connection &connection);
   static void SetLingerZero(int fd);
+  static int SocketError(int fd);
 
   // TLS (reactor_tls.cc)
   void ExecuteStartTls(const int32_t *words);
@@ -144,6 +145,10 @@ private:
   void ServeWaiters();
   bool HasRoom() const { return events_.RoomRecords() > kReservedRecords; }
   bool CanRead() const { return HasRoom() && slab_.Available() > 0; }
+  // Its certificate needs a block that bytes cannot take: those may be waiting for the handshake.
+  bool CanHandshake() const { return HasRoom() && !slab_.IsEmpty(); }
+  // Something seen is left that can go on.
+  bool HasInput() const { return (!ready_.empty() && CanRead()) || (!handshakes_.empty() && CanHandshake()); }
 
   // Records kept free for what commands and timers cause, so that no event is ever lost.
   static constexpr int kReservedRecords = 4 * kCommandRecords / 2;

@@ -17,13 +17,6 @@ namespace {
 constexpr int kMaxReadBlocks = 8;
 constexpr int kMaxWriteSlices = 64;
 
-int SocketError(int fd) {
-  int error = 0;
-  socklen_t length = sizeof(error);
-  getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
-  return error;
-}
-
 void WriteEndpoint(const Endpoint &endpoint, int32_t *address, int32_t *port) {
   for (int i = 0; i < 4; i++)
     address[i] = int32_t(endpoint.words[i]);
@@ -91,6 +84,13 @@ void Reactor::Finish(int32_t index, int error, TlsFailure failure, int32_t alert
   finished_.push_back(index);
   config_.stats[kStatOpenConnections]--;
   WorkerTable::Instance().AddLoad(config_.worker, -1);
+}
+
+int Reactor::SocketError(int fd) {
+  int error = 0;
+  socklen_t length = sizeof(error);
+  getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
+  return error;
 }
 
 // The next close of the descriptor sends RST.
@@ -530,7 +530,10 @@ void Reactor::ConsumeQueue(Connection &connection, size_t written) {
 
 bool Reactor::HasUnsent(int32_t index) {
   const Connection &connection = connections_[index];
-  return connection.queue_head != Connection::kNone || (connection.Has(kTls) && tls_[index]->Unsent() > 0);
+  if (connection.queue_head != Connection::kNone) return true;
+  if (!connection.Has(kTls)) return false;
+  // Whoever closes does not wait for half a message of the peer.
+  return tls_[index]->Unsent() > 0 || (tls_[index]->IsInMessage() && !connection.Has(kCloseRequested));
 }
 
 void Reactor::DropQueue(Connection &connection) {

@@ -17,6 +17,10 @@ constexpr int64_t kHandshakesPerTurnNs = 1'000'000;
 constexpr int64_t kHandshakesPerRoundNs = 100'000;
 constexpr int kMaxReadBlocks = 8;
 constexpr size_t kPastEndBytes = 256 * 1024;
+// A block's worth in a full record. And what a step of a handshake takes: in records of one byte that is half a
+// millisecond's work.
+constexpr size_t kRecordOnWireBytes = kBlockBytes + 64;
+constexpr size_t kHandshakeBytes = 8 * 1024;
 
 // Closing with bytes unread sends RST, and some peers then never see the alert.
 void EndAfterAlert(int fd) {
@@ -38,6 +42,7 @@ void Reactor::ExecuteStartTls(const int32_t *words) {
     Finish(index, EPROTO, TlsFailure::kNoContext);
     return;
   }
+  if (tls_.empty()) slab_.Keep(1);
   if (tls_.size() <= size_t(index)) tls_.resize(size_t(index) + 1);
   tls_[index] = std::move(session);
   connection->Set(kTls | kTlsPending);
@@ -66,7 +71,7 @@ bool Reactor::MayHandshake() const {
 
 void Reactor::RunHandshakes() {
   int64_t until_ns = std::min(handshakes_ns_ + kHandshakesPerRoundNs, kHandshakesPerTurnNs);
-  while (!handshakes_.empty() && CanRead() && handshakes_ns_ < until_ns) {
+  while (!handshakes_.empty() && CanHandshake() && handshakes_ns_ < until_ns) {
     int32_t index = handshakes_.front();
     handshakes_.pop_front();
     if (!connections_[index].Has(kInHandshakes)) continue; // the slot was freed
@@ -80,7 +85,7 @@ void Reactor::RunHandshakes() {
 void Reactor::Handshake(int32_t index) {
   Connection &connection = connections_[index];
   TlsSession &session = *tls_[index];
-  session.LookAgain(connection.Has(kHungUp));
+  session.LookAgain(connection.Has(kHungUp), kHandshakeBytes);
   TlsResult result = session.Handshake();
   if (result == TlsResult::kFailed) {
     FailTls(index);
@@ -89,6 +94,8 @@ void Reactor::Handshake(int32_t index) {
   if (session.Unsent() > 0) connection.Set(kBlockedWrite);
   if (result == TlsResult::kDone) {
     TellEstablished(index);
+  } else if (result == TlsResult::kMore) {
+    AddHandshake(index);
   } else {
     connection.Clear(kReadable);
   }
@@ -164,8 +171,8 @@ void Reactor::ReadTls(int32_t index) {
     ReadPastEnd(index);
     return;
   }
-  session.LookAgain(connection.Has(kHungUp));
   int wanted = BlocksToRead(connection);
+  session.LookAgain(connection.Has(kHungUp), size_t(wanted + 1) * kRecordOnWireBytes);
   int filled = 0;
   TlsResult result = TlsResult::kDone;
   while (filled < wanted && result == TlsResult::kDone) {
@@ -188,6 +195,7 @@ void Reactor::ReadTls(int32_t index) {
     return;
   }
   connection.read_blocks = uint8_t(std::max(1, filled));
+  if (result == TlsResult::kMore) return;
   connection.Clear(kReadable);
   if (result == TlsResult::kFailed) {
     FailTls(index);
@@ -196,6 +204,8 @@ void Reactor::ReadTls(int32_t index) {
   } else if (result == TlsResult::kEnd) {
     connection.Set(kEndSeen);
     events_.Add(Event::kEnd, index, connection.generation);
+    // FIN and RST whose edges have been seen already are told only by another look.
+    if (connection.Has(kHungUp)) connection.Set(kReadable);
   }
 }
 
@@ -206,6 +216,7 @@ void Reactor::ReadPastEnd(int32_t index) {
   if (bytes > 0) return;
   connection.Clear(kReadable);
   int error = bytes < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR ? errno : 0;
+  if (bytes == 0 && connection.Has(kFailed)) error = SocketError(connection.fd);
   if (connection.write_error != 0) error = connection.write_error;
   if (error != 0) Finish(index, error);
 }
@@ -214,10 +225,17 @@ void Reactor::ReadPastEnd(int32_t index) {
 bool Reactor::WriteTls(int32_t index) {
   Connection &connection = connections_[index];
   TlsSession &session = *tls_[index];
+  if (session.IsInMessage()) {
+    // Writing reads the rest, though the script may have paused reading; and perhaps what comes after it.
+    session.LookAgain(connection.Has(kHungUp), kRecordOnWireBytes);
+    connection.Set(kReadable);
+    AddReady(index);
+  }
   bool is_ok = session.FlushUnsent();
   while (is_ok && session.Unsent() == 0 && connection.queue_head != Connection::kNone) {
     Record record = NextRecord(connection);
     is_ok = session.Write(record.bytes, record.length, record.more_follow);
+    if (session.IsInMessage()) break;
     ConsumeQueue(connection, record.length);
   }
   if (!is_ok) {

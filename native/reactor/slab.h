@@ -8,6 +8,7 @@
 
 #include "reactor/layout.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -27,7 +28,12 @@ public:
   uint8_t *Memory() const { return memory_; }
   size_t Bytes() const { return size_t{references_.size()} * kBlockBytes; }
   uint8_t *At(int32_t block) const { return memory_ + size_t(block) * kBlockBytes; }
-  int32_t Available() const { return int32_t(free_.size()); }
+  // Without those that are kept.
+  int32_t Available() const { return std::max(0, int32_t(free_.size()) - kept_); }
+  bool IsEmpty() const { return free_.empty(); }
+  // From now on the last free blocks, so many, are left to those who look whether it IsEmpty(). One is always
+  // Available.
+  void Keep(int32_t blocks) { kept_ = std::min(blocks, int32_t(references_.size()) - 1); }
   int32_t InUse() const { return int32_t(references_.size() - free_.size()); }
   uint32_t Generation(int32_t block) const { return generations_[block]; }
 
@@ -50,6 +56,7 @@ public:
 private:
   uint8_t *memory_;
   bool poison_;
+  int32_t kept_ = 0;
   std::vector<uint32_t> generations_;
   std::vector<uint32_t> references_;
   std::vector<int32_t> free_; // a stack: the block freed last is warm in the cache

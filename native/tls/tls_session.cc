@@ -57,7 +57,9 @@ void TlsSession::Observe(SSL_CTX *context) {
 
 void TlsSession::NoteState(const SSL *ssl, int where, int value) {
   TlsSession *session = SessionOf(ssl);
-  if ((where & SSL_CB_ALERT) == 0 || session == nullptr) return;
+  if (session == nullptr) return;
+  if (session->is_reading_ && (where & SSL_CB_LOOP) != 0) session->steps_++;
+  if ((where & SSL_CB_ALERT) == 0) return;
   ((where & SSL_CB_READ) != 0 ? session->received_alert_ : session->sent_alert_) = int16_t(value & 0xff);
 }
 
@@ -106,8 +108,11 @@ TlsResult TlsSession::Read(uint8_t *to, size_t capacity, size_t *bytes) {
   while (*bytes < capacity) {
     ForgetErrors();
     size_t got = 0;
+    is_reading_ = true;
     int result = SSL_read_ex(ssl_, to + *bytes, capacity - *bytes, &got);
+    is_reading_ = false;
     if (result != 1) return Diagnose(result);
+    steps_ = 0;
     *bytes += got;
   }
   return TlsResult::kDone;
@@ -119,9 +124,10 @@ bool TlsSession::Write(const uint8_t *from, size_t length, bool more_follow) {
   size_t written = 0;
   int result = SSL_write_ex(ssl_, from, length, &written);
   more_follow_ = false;
+  is_in_message_ = result != 1 && SSL_get_error(ssl_, result) == SSL_ERROR_WANT_READ;
   if (result == 1) {
     CountRecord();
-  } else if (write_error_ == 0) {
+  } else if (write_error_ == 0 && !is_in_message_) {
     write_error_ = EPROTO; // the session is broken: reading says why
   }
   return write_error_ == 0;
@@ -138,8 +144,9 @@ void TlsSession::CountRecord() {
 void TlsSession::SendCloseNotify() {
   if (is_closed_for_writing_) return;
   ForgetErrors();
-  SSL_shutdown(ssl_);
-  is_closed_for_writing_ = true;
+  is_in_message_ = SSL_shutdown(ssl_) < 0 && ERR_GET_REASON(ERR_peek_error()) == SSL_R_SHUTDOWN_WHILE_IN_INIT;
+  ForgetErrors();
+  is_closed_for_writing_ = !is_in_message_;
 }
 
 void TlsSession::SendAlert(int alert) {
@@ -158,12 +165,13 @@ TlsResult TlsSession::Fail(TlsFailure failure) {
 TlsResult TlsSession::Diagnose(int result) {
   switch (SSL_get_error(ssl_, result)) {
   case SSL_ERROR_WANT_READ:
-    return TlsResult::kWait;
+    return is_drained_ ? TlsResult::kWait : TlsResult::kMore;
   case SSL_ERROR_ZERO_RETURN:
     return is_established_ ? TlsResult::kEnd : Fail(TlsFailure::kTruncated);
   case SSL_ERROR_SSL:
     break;
   default:
+    if (IsFlooded()) SendAlert(SSL_AD_UNEXPECTED_MESSAGE);
     if (socket_error_ == 0 && !is_ended_) return Fail(TlsFailure::kProtocol);
   }
   if (socket_error_ != 0) return Fail(TlsFailure::kNone);
@@ -206,11 +214,12 @@ int TlsSession::BioRead(BIO *bio, char *to, size_t capacity, size_t *bytes) {
   auto *session = static_cast<TlsSession *>(BIO_get_data(bio));
   BIO_clear_retry_flags(bio);
   *bytes = 0;
-  if (session->is_ended_ || session->socket_error_ != 0) return 0;
-  if (session->is_drained_) {
+  if (session->is_ended_ || session->socket_error_ != 0 || session->IsFlooded()) return 0;
+  if (session->is_drained_ || session->may_take_ == 0) {
     BIO_set_retry_read(bio);
     return 0;
   }
+  capacity = std::min(capacity, session->may_take_);
   ssize_t got;
   do {
     got = recv(session->fd_, to, capacity, 0);
@@ -218,6 +227,7 @@ int TlsSession::BioRead(BIO *bio, char *to, size_t capacity, size_t *bytes) {
   if (got > 0) {
     // As with plain connections: a short read has found the end, unless FIN or an error was reported already.
     session->is_drained_ = size_t(got) < capacity && !session->is_hung_up_;
+    session->may_take_ -= size_t(got);
     session->settings_.stats[kStatBytesRead] += double(got);
     if (!session->has_received_) {
       session->has_received_ = true;

@@ -6,6 +6,9 @@
 // Writing never waits: what the socket does not take of a record is kept here, encrypted. Whoever writes stops while
 // Unsent() is not 0, so that is a record or our part of the handshake at most: reading makes OpenSSL write nothing (it
 // answers a peer's key update before the next record).
+//
+// A peer chooses how many records and messages its bytes are, and each costs: so only so many bytes are taken at once,
+// and messages that bring no data end the session when they do not end.
 #pragma once
 
 #include "tls/tls_context.h"
@@ -21,6 +24,7 @@ namespace culvert {
 
 enum class TlsResult {
   kDone, // the handshake is over; or the buffer is full and there may be more
+  kMore, // as many bytes were taken from the socket as may be at once
   kWait, // the socket has no more bytes
   kEnd,  // close_notify
   kFailed
@@ -49,10 +53,12 @@ public:
   void Attach(int fd) { fd_ = fd; }
   int32_t TimeoutMs() const { return settings_.timeout_ms; }
 
-  // The socket may have bytes again. `is_hung_up`: reading goes on until FIN or the error is found.
-  void LookAgain(bool is_hung_up) {
+  // The socket may have bytes again: up to `most` are taken before the next call. `is_hung_up`: reading goes on until
+  // FIN or the error is found.
+  void LookAgain(bool is_hung_up, size_t most) {
     is_drained_ = false;
     is_hung_up_ = is_hung_up;
+    may_take_ = most;
   }
   TlsResult Handshake();
   bool IsEstablished() const { return is_established_; }
@@ -63,10 +69,13 @@ public:
 
   // Fills `to` as far as there are bytes: `bytes` of them, whatever is returned.
   TlsResult Read(uint8_t *to, size_t capacity, size_t *bytes);
-  // One record. `more_follow`: the kernel need not send yet. False: WriteError() says why.
+  // One record. `more_follow`: the kernel need not send yet. False: WriteError() says why. True, but IsInMessage():
+  // nothing was written.
   bool Write(const uint8_t *from, size_t length, bool more_follow);
-  // Says that nothing follows; nothing does.
+  // Says that nothing follows; nothing does. But not yet if IsInMessage().
   void SendCloseNotify();
+  // The peer has sent a part of a message (a key update, a session ticket), and only the rest of it lets us write.
+  bool IsInMessage() const { return is_in_message_; }
   // Best effort: OpenSSL has no function for it that is meant for others.
   void SendAlert(int alert);
 
@@ -95,6 +104,10 @@ private:
   TlsResult Diagnose(int result);
   TlsResult Fail(TlsFailure failure);
   void CountRecord();
+  bool IsFlooded() const { return steps_ > kMostSteps; }
+
+  // Between bytes of data. OpenSSL makes two of a key update or a session ticket: 32 of them, as BoringSSL allows.
+  static constexpr int kMostSteps = 64;
 
   std::shared_ptr<TlsContext> context_;
   Settings settings_;
@@ -104,6 +117,8 @@ private:
   size_t unsent_begin_ = 0;
   int64_t records_ = 0; // written since our keys were changed last
   TlsFailure failure_ = TlsFailure::kNone;
+  size_t may_take_ = 0;
+  int steps_ = 0; // of OpenSSL for the peer's messages, since it sent data
   int socket_error_ = 0;
   int write_error_ = 0;
   int16_t sent_alert_ = 0;
@@ -111,6 +126,8 @@ private:
   bool is_established_ = false;
   bool is_drained_ = false; // a short read has found the end of what the socket has
   bool is_hung_up_ = false;
+  bool is_reading_ = false; // OpenSSL is, for data
+  bool is_in_message_ = false;
   bool is_ended_ = false; // FIN
   bool has_received_ = false;
   bool looks_like_tls_ = true;

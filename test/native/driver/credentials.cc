@@ -13,6 +13,9 @@ constexpr long kDaySeconds = 86'400;
 // Few, so that keys are changed all the time.
 constexpr int64_t kKeyUpdateRecords = 20;
 
+// In one certificate: a flight that sockets do not take at once.
+constexpr int kPaddingBytes = 12'000;
+
 void Extend(X509 *certificate, int kind, const char *value) {
   X509_EXTENSION *extension = X509V3_EXT_conf_nid(nullptr, nullptr, kind, value);
   CHECK(extension != nullptr && X509_add_ext(certificate, extension, -1) == 1, "extension %s", value);
@@ -77,6 +80,17 @@ Credentials::Identity Credentials::Issue(const char *name, const Identity *issue
   Extend(certificate, NID_basic_constraints, issuer == nullptr ? "critical,CA:TRUE" : "critical,CA:FALSE");
   Extend(certificate, NID_key_usage, issuer == nullptr ? "critical,keyCertSign" : "critical,digitalSignature");
   if (issuer != nullptr) Extend(certificate, NID_ext_key_usage, "serverAuth,clientAuth");
+  if (!strcmp(name, "cart")) {
+    std::vector<uint8_t> zeros(kPaddingBytes);
+    ASN1_OCTET_STRING *padding = ASN1_OCTET_STRING_new();
+    ASN1_OCTET_STRING_set(padding, zeros.data(), kPaddingBytes);
+    ASN1_OBJECT *kind = OBJ_txt2obj("1.3.6.1.4.1.99999.1", 1);
+    X509_EXTENSION *extension = X509_EXTENSION_create_by_OBJ(nullptr, kind, 0, padding);
+    CHECK(X509_add_ext(certificate, extension, -1) == 1, "padding");
+    X509_EXTENSION_free(extension);
+    ASN1_OBJECT_free(kind);
+    ASN1_OCTET_STRING_free(padding);
+  }
   CHECK(X509_sign(certificate, issuer == nullptr ? made.key : issuer->key, EVP_sha256()) > 0, "sign %s", name);
   made.der.resize(size_t(i2d_X509(certificate, nullptr)));
   uint8_t *to = made.der.data();
@@ -96,7 +110,7 @@ void Credentials::Renew(Random &random, int32_t id) const {
   if (id == kFleeting && random.OneIn(2)) {
     TlsContexts::Instance().Remove(id);
   } else {
-    Set(id, random.OneIn(2) ? Who::kWeb : Who::kCart);
+    Set(id, random.OneIn(3) ? Who::kCart : Who::kWeb);
   }
 }
 

@@ -97,6 +97,7 @@ void Model::Established(Stream &stream, const Held &certificate, int32_t protoco
 void Model::CheckFailure(const Stream &stream, int error, TlsFailure failure) const {
   if (failure == TlsFailure::kNone) {
     CHECK(error != EPROTO, "closed with EPROTO for no reason");
+    CHECK(error != ETIMEDOUT || !stream.is_connected || stream.is_closing, "timed out, though it was open");
     return;
   }
   CHECK(stream.tls != Tls::kNone, "failure %d without TLS", int(failure));

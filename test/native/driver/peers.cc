@@ -40,7 +40,7 @@ void Peers::Add(int fd, bool is_tls, bool is_server, bool is_mirror, uint64_t ex
   if (is_tls) {
     if (random_.OneIn(3)) peer.manner = Manner(random_.Below(uint32_t(Manner::kCount)));
     misdeeds.by_manner[int(peer.manner)]++;
-    Who who = random_.OneIn(2) ? Who::kWeb : Who::kCart;
+    Who who = random_.OneIn(3) ? Who::kCart : Who::kWeb;
     if (peer.manner == Manner::kStranger) who = Who::kStranger;
     if (peer.manner == Manner::kNobody && !is_server) who = Who::kNobody;
     const char *protocol = peer.manner != Manner::kOtherProtocol ? "a" : is_server ? nullptr : "c";
@@ -79,7 +79,9 @@ void Peers::Settle() {
     Peer &peer = all_[i];
     peer.wire->Dribble(false);
     peer.wire->Stall(false);
-    if (!peer.is_mirror && !peer.fin_sent) {
+    // Some wait for all that they have sent first: nothing but the reactor's own doing brings it.
+    bool waits = peer.id % 2 == 1 && peer.got.position < peer.sent && broken[peer.id] == 0;
+    if (!peer.is_mirror && !peer.fin_sent && !waits) {
       clean_ends[peer.id] = 1;
       peer.wire->End();
       peer.fin_sent = true;
@@ -178,6 +180,7 @@ bool Peers::MayBeUnknown(const Peer &peer) const {
 }
 
 // RST needs no reason. Other ends that are none do: that nobody had accepted it yet, or that the script broke it off.
+// (A refusal is an alert only with Node's OpenSSL: the distribution's does not export what sends it.)
 bool Peers::BrokenOff(Peer &peer, Got how) {
   uint64_t id = peer.Id();
   bool is_unheard = peer.got.position == 0;
@@ -217,9 +220,7 @@ void Peers::BreakOff(Peer &peer) {
       peer.wire->SendPart(random_);
     }
   }
-  bool with_reset = random_.OneIn(2);
-  misdeeds.truncated += peer.wire->IsTls() && !with_reset;
-  Drop(peer, with_reset);
+  Drop(peer, random_.OneIn(2));
 }
 
 // Of TLS: what is no end, or an end before there is a stream.

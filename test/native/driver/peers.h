@@ -30,7 +30,7 @@ enum class Manner {
 // What peers did, of all workers.
 struct Misdeeds {
   std::atomic<long> by_manner[int(Manner::kCount)];
-  std::atomic<long> truncated, spoilt, key_updates;
+  std::atomic<long> spoilt, key_updates;
 };
 inline Misdeeds misdeeds;
 

@@ -42,7 +42,7 @@ void Accumulate(Totals *totals, const std::vector<double> &stats, const Script &
 int Worker::Listen(uint16_t *port, int backlog) {
   int fd = CreateTcpListener("0.0.0.0", 0, backlog);
   CHECK(fd >= 0, "listen: %d", fd);
-  int small = 8192; // accepted sockets inherit it: writes are cut short
+  int small = 4096; // accepted sockets inherit it: writes are cut short
   setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
   sockaddr_in address{};
   socklen_t length = sizeof(address);

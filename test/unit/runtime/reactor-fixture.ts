@@ -10,6 +10,7 @@ import { workerStats } from "../../../src/telemetry/worker-stats.ts";
 export const ownNetns: Fd = native.netns("open", { path: "/proc/self/ns/net" }).netns;
 /** Where each figure stands in the statistics row. */
 export const stat = {
+  rounds: statIndex("Rounds"),
   handedOver: statIndex("HandedOver"),
   openConnections: statIndex("OpenConnections"),
   blocksInUse: statIndex("BlocksInUse"),

@@ -188,10 +188,13 @@ export class RawClient {
     return message(messageType.clientHello, body);
   }
 
-  /** Sends the message in a plain record and remembers it for the transcript. */
-  sendHello(hello: Buffer = this.hello()): void {
+  /** Sends the message in plain records of so many bytes and remembers it for the transcript. */
+  sendHello(hello: Buffer = this.hello(), recordBytes = hello.length): void {
     this.#transcript.push(hello);
-    this.send(record(contentType.handshake, hello, 0x0301));
+    const records: Buffer[] = [];
+    for (let at = 0; at < hello.length; at += recordBytes)
+      records.push(record(contentType.handshake, hello.subarray(at, at + recordBytes), 0x0301));
+    this.send(...records);
   }
 
   /** Reads the server's flight and derives keys: from here on messages are sent encrypted. */
@@ -266,6 +269,31 @@ export class RawClient {
 
   useApplicationKeys(): void {
     this.#clientKeys = new Keys(this.#applicationSecrets!.client);
+  }
+
+  /** A KeyUpdate; what is sealed from here on is under the next keys. */
+  keyUpdate(): Buffer {
+    const sealed = this.sealed(contentType.handshake, message(messageType.keyUpdate, u8(0)));
+    this.nextKeys();
+    return sealed;
+  }
+
+  nextKeys(): void {
+    const secrets = this.#applicationSecrets!;
+    secrets.client = expandLabel(secrets.client, "traffic upd", Buffer.alloc(0), hashLength);
+    this.useApplicationKeys();
+  }
+
+  /** So many bytes of what the server sends. */
+  async receive(length: number): Promise<Buffer> {
+    let bytes = Buffer.alloc(0);
+    while (bytes.length < length) {
+      const next = await this.#readRecord();
+      if (next === undefined) throw new Error(`the server ended after ${bytes.length} bytes`);
+      const { type, body } = this.#serverKeys!.open(next);
+      if (type === contentType.applicationData) bytes = Buffer.concat([bytes, body]);
+    }
+    return bytes;
   }
 
   /** The alert that the server sent before the connection ended; undefined: none. */

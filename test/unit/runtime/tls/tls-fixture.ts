@@ -220,16 +220,19 @@ export class TlsOriginFixture extends ReactorFixture {
   /** Of the last connection accepted. */
   readonly legs: { plain: RelayLeg; secure: RelayLeg }[];
 
-  constructor(port: number, options: Partial<TlsOptions> = {}) {
+  constructor(port: number, { blocks = 64, ...options }: Partial<TlsOptions> & { blocks?: number } = {}) {
     const legs: { plain: RelayLeg; secure: RelayLeg }[] = [];
-    super((connection) => {
-      const plain = new RelayLeg();
-      const secure = new RelayLeg();
-      secure.other = connection;
-      plain.other = dialFrom(this, port, secure, options);
-      legs.push({ plain, secure });
-      return plain;
-    });
+    super(
+      (connection) => {
+        const plain = new RelayLeg();
+        const secure = new RelayLeg();
+        secure.other = connection;
+        plain.other = dialFrom(this, port, secure, options);
+        legs.push({ plain, secure });
+        return plain;
+      },
+      { blocks },
+    );
     this.legs = legs;
   }
 }
