@@ -38,6 +38,8 @@ import { WorkerPool } from "./worker-pool.ts";
 const blocksPerWorker = 4096;
 /** What is reset when the drain time is over is gone by then, but for what a reader does not take. */
 const abortGraceMs = 1_000;
+/** Longer than all that follows a drain takes: who is not through by then waits for a worker that hangs. */
+const hangGraceMs = 10_000;
 /** More rarely helps one node: the kernel's work for a connection is spread over all CPUs anyway. */
 const maxDefaultWorkers = 4;
 
@@ -75,17 +77,19 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
   );
   logWhatWasLeft(capture, node.pins, log);
 
+  let hasFailed = false;
   const settings = workerSettings(node, capture.maps.bypass.fd);
   const workers = await WorkerPool.start(settings, {
     onLog: (lines) => output.write(lines),
     onEvent: (level, line) => nodeLog.add(level, line),
     onSourceRewritten: (pair) => pods.rewrittenPairs.add(pair, (podId) => pods.nameOf(podId)),
     onFailure(worker, err) {
+      if (hasFailed) return; // It is told of an exception, and of its end.
+      hasFailed = true;
       log.fatal({ worker, err }, "worker failed");
-      output.flushSync();
       capture.pods.abandon(); // first: what is pinned stays, so that new connections pass or fail, as their pods want, from here on
       cgroup.leave();
-      process.exit(1);
+      void output.flushed().then(() => process.exit(1));
     },
   });
   cleanup.defer(() => workers.stop());
@@ -174,11 +178,17 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
   const watch = cleanup.use(new FileWatch(configPath, () => mesh.reload("watch")));
 
   const signal = await stopSignal;
+  const { drainTimeoutMs } = mesh.current.node;
+  setTimeout(() => {
+    log.error("a worker hangs; the process ends without it, and its connections with the process");
+    capture.close();
+    cgroup.leave();
+    void output.flushed().then(() => process.exit(1));
+  }, drainTimeoutMs + hangGraceMs).unref();
   watch[Symbol.dispose]();
   hangups.handle(() => {});
   await mesh.settled();
   notReady = "draining";
-  const { drainTimeoutMs } = mesh.current.node;
   log.info({ signal, timeoutSeconds: drainTimeoutMs / 1000 }, "draining");
   await presence[Symbol.asyncDispose]();
   await pods.withdrawAll();
@@ -188,7 +198,7 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
     log.warn({ pins: node.pins }, "strict pods stay closed until Culvert runs again; culvert uninstall opens them");
   }
   log.info("stopped");
-  output.flushSync();
+  await output.flushed();
 }
 
 function logsConnections(level: NodeConfig["logLevel"]): boolean {

@@ -1,6 +1,7 @@
 // The node's log: JSON lines on standard output, written by the main thread. Workers hand over access-log lines that are
 // already formatted (access-log.ts), many at a time, and the main thread writes them as they are.
-// Standard output that is read too slowly never stops the process nor grows its memory beyond a bound: lines are dropped.
+// Standard output that is read too slowly, or takes nothing (a full disk), never stops the process nor grows its memory
+// beyond a bound: lines are dropped.
 
 import { destination, type Logger, levels, pino, stdTimeFunctions } from "pino";
 import { EventRing } from "./event-ring.ts";
@@ -8,21 +9,55 @@ import type { LogLevel } from "./log-level.ts";
 
 export type { Logger } from "pino";
 
-/** Where lines go. `flushSync` before the process ends by anything but process.exit or an empty loop. */
 export interface LogOutput {
   /** One or more whole lines, each with its newline. */
   write(lines: string): void;
-  flushSync(): void;
+  /** Resolves when all of it is written, or cannot be. To be awaited before the process ends. */
+  flushed(): Promise<void>;
 }
 
 /** What may wait for a slow reader: some 30,000 lines. */
 const maxWaitingBytes = 8 * 1024 * 1024;
 
+/** A process that ends waits no longer for whoever reads. */
+const flushTimeoutMs = 1_000;
+
 /** `onDrop` is called with what a slow reader made us drop. */
 export function openLogOutput(fd = 1, onDrop: (lines: string) => void = () => {}): LogOutput {
   const output = destination({ fd, sync: false, maxLength: maxWaitingBytes });
+  let isWritten = true;
+  let isStuck = false;
   output.on("drop", onDrop);
-  return output;
+  output.on("drain", () => {
+    isWritten = true;
+    isStuck = false;
+  });
+  // Otherwise it would be thrown. The next line is another try, of what waits too.
+  output.on("error", () => {
+    isStuck = true;
+  });
+  // By the library when the process exits: it tries for as long as it fails.
+  const { flushSync } = output;
+  output.flushSync = () => {
+    if (!isStuck) flushSync.call(output);
+  };
+  return {
+    write(lines) {
+      isWritten = false;
+      output.write(lines);
+    },
+    async flushed() {
+      if (isWritten || isStuck) return;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const timer = setTimeout(() => {
+        isStuck = true;
+        resolve();
+      }, flushTimeoutMs);
+      output.once("drain", resolve).once("error", resolve);
+      await promise;
+      clearTimeout(timer);
+    },
+  };
 }
 
 /** The main thread's log: what is at `level` or above goes out, what is noteworthy (info or above) to the events too. */
@@ -85,10 +120,6 @@ class LevelSink {
   write(line: string): void {
     if (this.lastLevel >= this.lowest) this.#output.write(line);
     if (this.lastLevel >= levels.values.info!) this.#events.add(line);
-  }
-
-  flushSync(): void {
-    this.#output.flushSync();
   }
 }
 

@@ -61,6 +61,23 @@ test("a drain that takes longer than drainTimeoutSeconds is cut short", async ()
   assert.equal((await opened.server.ending()).end, "reset");
 });
 
+test("a worker that hangs does not keep a drain from its end", async () => {
+  await using mesh = await Mesh.start();
+  const node = mesh.node("a");
+  const client = node.pod("client");
+  const server = node.pod("server").serve(nginx());
+  const env = { CULVERT_TEST_BUSY: "0", NODE_ENV: "test" };
+  const culvert = await node.culvert({ workers: 1, drainTimeoutSeconds: 1, env });
+  const stuck = await (await client.socket()).connect(server.ipv4, 80);
+  await culvert.log.find("that it hangs", ({ msg }) => /worker hangs/.test(msg));
+  const ended = culvert.exited();
+  culvert.signal("SIGTERM");
+  assert.deepEqual(await ended, { code: 1, signal: null });
+  assert.ok(culvert.log.items.some(({ msg, level }) => level === "error" && /ends without it/.test(msg)));
+  assert.match(await client.run("curl", "-sS", `http://${server.ipv4}/`), /^server /);
+  await stuck.ending();
+});
+
 test("a second SIGTERM ends it at once", async () => {
   await using mesh = await Mesh.start();
   const opened = await openConnection(mesh, { drainTimeoutSeconds: 60 });

@@ -15,7 +15,7 @@ beforeEach(() => mock.timers.enable({ apis: ["setInterval"] }));
 /** A node of two workers, and what its log has said since it was last asked. */
 function node() {
   const beats = new BigUint64Array(sizes.heartbeats / 8);
-  const log = new NodeLog("error", { write: () => {}, flushSync: () => {} });
+  const log = new NodeLog("error", { write: () => {}, flushed: async () => {} });
   const counters = createCounters(2);
   const stats = [new Float64Array(workerStats.length), new Float64Array(workerStats.length)];
   const view = {

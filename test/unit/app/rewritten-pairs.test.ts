@@ -11,7 +11,7 @@ const names = new Map([
 test("a pair is said once however many workers come upon it, counted by family, and forgotten with either pod", () => {
   const lines: string[] = [];
   const pairs = new RewrittenPairs(
-    new NodeLog("info", { write: (text) => void lines.push(text), flushSync: () => {} }).logger,
+    new NodeLog("info", { write: (text) => void lines.push(text), flushed: async () => {} }).logger,
   );
   const add = (clientId: number, serverId: number, family: 4 | 6) =>
     pairs.add({ clientId, serverId, family }, (id) => names.get(id));

@@ -29,7 +29,7 @@ test("a line without bound is kept with a bound, and is still an event", () => {
 
 test("the log goes by its level, which can change, and the events by their own", () => {
   const written: string[] = [];
-  const log = new NodeLog("error", { write: (lines) => void written.push(lines), flushSync: () => {} });
+  const log = new NodeLog("error", { write: (lines) => void written.push(lines), flushed: async () => {} });
   const said = () => written.splice(0).map((it) => JSON.parse(it).msg);
   log.logger.debug("a");
   log.logger.info("b");

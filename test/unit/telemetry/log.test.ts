@@ -7,7 +7,7 @@ import { LineBatch, NodeLog } from "../../../src/telemetry/log.ts";
 
 function capture() {
   const written: string[] = [];
-  return { written, output: { write: (lines: string) => void written.push(lines), flushSync: () => {} } };
+  return { written, output: { write: (lines: string) => void written.push(lines), flushed: async () => {} } };
 }
 
 describe("the logger", () => {
@@ -42,17 +42,17 @@ describe("the logger", () => {
   });
 });
 
-describe("standard output", () => {
-  const log = JSON.stringify(new URL("../../../src/telemetry/log.ts", import.meta.url).href);
-  const run = (code: string) =>
-    spawn(
-      process.execPath,
-      ["--input-type=module", "-e", `const { NodeLog, openLogOutput } = await import(${log});\n${code}`],
-      {
-        stdio: ["pipe", "pipe", "inherit"],
-      },
-    );
+const log = JSON.stringify(new URL("../../../src/telemetry/log.ts", import.meta.url).href);
+const run = (code: string) =>
+  spawn(
+    process.execPath,
+    ["--input-type=module", "-e", `const { NodeLog, openLogOutput } = await import(${log});\n${code}`],
+    {
+      stdio: ["pipe", "pipe", "inherit"],
+    },
+  );
 
+describe("standard output", () => {
   test("has every line when the process exits, those of workers between those of the main thread", async () => {
     const child = run(`
       const output = openLogOutput();
@@ -85,6 +85,43 @@ describe("standard output", () => {
     const [, signal] = await once(child, "exit");
     assert.equal(signal, "SIGUSR2");
   });
+});
+
+describe("standard output that takes nothing any more", () => {
+  for (const { what, fails } of [
+    { what: "a disk is full", fails: "openSync('/dev/full', 'w')" },
+    {
+      what: "a descriptor was closed",
+      fails: "(() => { const fd = openSync('/dev/null', 'w'); closeSync(fd); return fd; })()",
+    },
+  ]) {
+    test(`because ${what} costs the lines and nothing else: the process goes on, and ends as it would`, async () => {
+      const child = run(`
+        const { closeSync, openSync } = await import("node:fs");
+        const output = openLogOutput(${fails});
+        const { logger } = new NodeLog("info", output);
+        for (let i = 0; i < 3; i++) {
+          logger.info({ i }, "lost");
+          await new Promise((resolve) => setTimeout(resolve, 20));
+        }
+        await output.flushed();
+        process.stdout.write("goes on");
+        process.exitCode = 3;`);
+      const [said, [code, signal]] = await Promise.all([text(child.stdout!), once(child, "exit")]);
+      assert.deepEqual({ said, code, signal }, { said: "goes on", code: 3, signal: null });
+    });
+  }
+});
+
+test("standard output that nobody reads keeps no process from ending", async () => {
+  const child = run(`
+    const output = openLogOutput();
+    for (let i = 0; i < 200; i++) output.write("x".repeat(1023) + "\\n");
+    await output.flushed();
+    process.exit(3);`);
+  // A pipe holds 64 KiB.
+  const [code] = await once(child, "exit");
+  assert.equal(code, 3);
 });
 
 describe("a worker's batch of lines", () => {
