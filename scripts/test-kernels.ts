@@ -1,6 +1,6 @@
 // Boots Debian's kernels in an emulator and runs there what tells whether Culvert works on them: every BPF object loads,
 // the probes tell the truth, the capture tests pass, and the command carries a curl. Prints a table kernel × capability,
-// and keeps it in test/vm/results.
+// and keeps it in test/vm/results. A run of all kernels and tests that finds no problem also writes docs/kernels.md.
 //
 // Usage: test-kernels.ts [5.10 | 6.1 | 6.12 …] [--quick] [--renew]; --renew asks for newer point releases.
 
@@ -11,10 +11,11 @@ import { loadObjects, probes } from "../test/vm/capabilities.ts";
 import { allSeries, provideKernel } from "../test/vm/kernel-package.ts";
 import { consolePath, runKernels } from "../test/vm/kernel-run.ts";
 import { problemsOf, type Report } from "../test/vm/report.ts";
-import { capabilityTable } from "../test/vm/table.ts";
+import { capabilityTable, featureTable } from "../test/vm/table.ts";
 import { cannotEmulate } from "../test/vm/virtual-machine.ts";
 
 const results = join(import.meta.dirname, "../test/vm/results");
+const document = join(import.meta.dirname, "../docs/kernels.md");
 /** The longest takes six minutes with nothing else running. */
 const timeoutMs = 1_800_000;
 
@@ -45,10 +46,11 @@ async function main(args: readonly string[]): Promise<number> {
   });
 
   const own: Report[] = [{ kind: "booted", release: release() }, ...loadObjects(), ...probes(), { kind: "done" }];
-  const table = capabilityTable([...reports.values(), own]);
+  const all = [...reports.values(), own];
+  const table = capabilityTable(all);
   mkdirSync(results, { recursive: true });
   writeFileSync(join(results, "kernels.md"), table);
-  writeFileSync(join(results, "reports.json"), `${JSON.stringify([...reports.values(), own], null, 1)}\n`);
+  writeFileSync(join(results, "reports.json"), `${JSON.stringify(all, null, 1)}\n`);
   console.log(`\n${table}`);
   let failed = 0;
   for (const [kernel, reported] of reports) {
@@ -57,7 +59,18 @@ async function main(args: readonly string[]): Promise<number> {
       console.log(`${kernel.series}: ${problem}\n  (its console: ${consolePath(kernel)})`);
     }
   }
-  return failed > 0 ? 1 : 0;
+  if (failed > 0) return 1;
+  if (chosen.length === 0 && !options.includes("--quick")) writeFileSync(document, kernelsDocument(all));
+  return 0;
+}
+
+function kernelsDocument(all: readonly (readonly Report[])[]): string {
+  return `# Kernels
+
+What each kernel has of what Culvert uses, as its own probes say there (\`src/kernel/probes.ts\`; \`culvert check\` says it of a running one), and what
+is used where it is missing. Written by \`npm run test:kernels\`: Debian's kernels, emulated, and last that of the machine that wrote it.
+
+${featureTable(all)}`;
 }
 
 function printProgress(kernel: string, report: Report): void {

@@ -1,10 +1,13 @@
 // What follows from a guest's reports. A matrix that overlooks a failure would be worse than none.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
-import type { Probe } from "../../src/kernel/probes.ts";
+import { type Probe, probeKernel } from "../../src/kernel/probes.ts";
+import { projectRoot } from "../netns/harness/tools.ts";
 import { isTrueOf, problemsOf, type Report } from "./report.ts";
-import { capabilityTable } from "./table.ts";
+import { capabilityTable, featureTable } from "./table.ts";
 
 const lookup: Probe = { name: "sk_lookup", supported: true, needs: "requires >= v5.9", instead: undefined };
 const good: readonly Report[] = [
@@ -76,4 +79,35 @@ test("the table has a column for each kernel and a row for whatever any of them 
     "| probe: sk_lookup (>= v5.9) | yes |  |",
     "| test: it works | ok | skipped |",
   ]);
+});
+
+test("the table of features says of each kernel what it has, and what is used where that is missing", () => {
+  const cookie: Probe = { name: "SO_NETNS_COOKIE", supported: false, needs: "requires >= v5.14", instead: "a program" };
+  const kernels: Report[][] = [
+    [{ kind: "booted", release: "5.10.0" }, ...[lookup, cookie].map((probe) => ({ kind: "probe", probe }) as const)],
+    [...good, { kind: "probe", probe: { ...cookie, supported: true } }],
+  ];
+  assert.deepEqual(featureTable(kernels).trim().split("\n"), [
+    "| feature | since Linux | 5.10.0 | 6.1.0-56-cloud-amd64 | where it is missing |",
+    "| --- | --- | --- | --- | --- |",
+    "| sk_lookup | 5.9 | yes | yes | nothing: Culvert does not start |",
+    "| SO_NETNS_COOKIE | 5.14 | no | yes | a program |",
+    "| capture tests passed |  | not run by this | 1 of 1 |  |",
+  ]);
+});
+
+test("docs/kernels.md has every feature that is probed, and what is used instead", () => {
+  const text = readFileSync(join(projectRoot, "docs/kernels.md"), "utf8");
+  const written = text
+    .split("\n")
+    .flatMap((line) => (/^\| (?!feature|---|capture)/.test(line) ? [line.split(" | ")] : []));
+  assert.deepEqual(
+    written.map((cells) => [cells[0]!.slice(2), cells[1], cells.at(-1)!.replace(/ \|$/, "")]),
+    probeKernel().map(({ name, needs, instead }) => [
+      name,
+      needs.replace("requires >= v", ""),
+      instead ?? "nothing: Culvert does not start",
+    ]),
+    "docs/kernels.md is old; npm run test:kernels",
+  );
 });
