@@ -24,10 +24,11 @@ async function start(mesh: Mesh): Promise<{ culvert: Culvert; hold: Hold }> {
   return { culvert, hold: await Hold.start(client, port, service.ipv4, service.ipv6) };
 }
 
-test("no worker has more than 1.3 times the mean at 1,000 connections", async (t) => {
+test("no worker has more than 1.3 times the mean at 1,000 connections that came one after the other", async (t) => {
   await using mesh = await Mesh.start();
   const { culvert, hold } = await start(mesh);
-  await hold.hold(1000);
+  // The kernel wakes the same worker for each; in a crowd the others would get theirs without any hand-over.
+  await hold.hold(1000, 1);
   const metrics = await culvert.metrics();
   const shares = Array.from({ length: workers }, (_, worker) =>
     metrics.sum("culvert_worker_open_connections", { worker: `${worker}` }),

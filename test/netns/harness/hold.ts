@@ -20,10 +20,13 @@ export class Hold {
     return new Hold(await client.start(await tool("hold"), `${port}`, ...addresses));
   }
 
-  /** Resolves when so many are open, each with a byte there and back behind it; fewer are closed by FIN both ways. */
-  async hold(count: number): Promise<void> {
+  /**
+   * Resolves when so many are open, each with a byte there and back behind it, `atOnce` dialled together; fewer are closed by
+   * FIN both ways.
+   */
+  async hold(count: number, atOnce = 64): Promise<void> {
     const number = ++this.#calls;
-    this.#process.writeLine(`${count}`);
+    this.#process.writeLine(`${count} ${atOnce}`);
     const answered = (lines: readonly string[]) => lines.length >= number;
     await this.#process.stdout.until(`${count} connections`, answered, holdTimeoutMs);
     const answer = this.#process.stdout.items[number - 1]!;

@@ -1,6 +1,6 @@
-// Holds many connections open and idle. A number on standard input: hold that many (or as few); 0 closes all. Each new
-// one has sent a byte and got it back before the answer {"open":N,"failed":{"ECONNRESET":2}} is printed. Usage: hold
-// PORT ADDRESS…: the addresses are dialled in turn.
+// Holds many connections open and idle. A number on standard input: hold that many (or as few); 0 closes all. A second
+// number: dial so many at once. Each new one has sent a byte and got it back before the answer
+// {"open":N,"failed":{"ECONNRESET":2}} is printed. Usage: hold PORT ADDRESS…: the addresses are dialled in turn.
 #include "tool.h"
 
 enum { batch = 64, most = 16384 };
@@ -63,12 +63,13 @@ int main(int argc, char **argv) {
   setvbuf(stdout, NULL, _IOLBF, 0);
   char line[64];
   while (fgets(line, sizeof line, stdin) != NULL) {
-    int wanted = atoi(line);
-    if (wanted > most) return fprintf(stderr, "at most %d\n", most), 2;
+    int wanted = 0, at_once = batch;
+    sscanf(line, "%d %d", &wanted, &at_once);
+    if (wanted > most || at_once > batch) return fprintf(stderr, "at most %d, %d at once\n", most, batch), 2;
     int tries = wanted - open_count; // one that fails is not tried again
     close_down_to(wanted);
-    for (; tries > 0; tries -= batch)
-      open_some(tries < batch ? tries : batch, atoi(argv[1]), argv + 2, argc - 2);
+    for (; tries > 0; tries -= at_once)
+      open_some(tries < at_once ? tries : at_once, atoi(argv[1]), argv + 2, argc - 2);
     printf("{\"open\":%d,\"failed\":{", open_count);
     const char *comma = "";
     for (int error = 0; error < 256; error++) {
