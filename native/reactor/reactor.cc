@@ -82,6 +82,8 @@ void Reactor::Turn() {
   int timeout_ms = 0;
   host_is_due_ = false;
   handshakes_ns_ = 0;
+  // What Submit accepted (`kUnlisten`) may be told to speak TLS: nothing of it is read before.
+  if (!events_.IsEmpty()) RunScript();
   while (!is_stopped_ && !host_is_due_) {
     int count = epoll_wait(epoll_, ready, kEventsPerRound, timeout_ms);
     if (count <= 0 && ready_.empty() && handshakes_.empty() && events_.IsEmpty()) break;
@@ -89,12 +91,7 @@ void Reactor::Turn() {
     for (int i = 0; i < count; i++)
       HandleReady(ready[i]);
     ReadReady();
-    do {
-      tells_blocked_ = false;
-      CallScript();
-      if (is_stopped_) break;
-      FlushDirty();
-    } while (tells_blocked_); // or a writer would be read once more than its reader takes
+    RunScript();
     if (is_stopped_) break;
     RunHandshakes(); // last: they take longest
     if (Timers::NowNs() - began_ns > kTurnNs) break;
@@ -153,6 +150,15 @@ void Reactor::PrepareToWait() {
 void Reactor::TellBlocks() {
   config_.stats[kStatBlocksInUse] = slab_.InUse();
   config_.stats[kStatBlocksPeak] = std::max(config_.stats[kStatBlocksPeak], double(slab_.InUse()));
+}
+
+void Reactor::RunScript() {
+  do {
+    tells_blocked_ = false;
+    CallScript();
+    if (is_stopped_) return;
+    FlushDirty();
+  } while (tells_blocked_); // or a writer would be read once more than its reader takes
 }
 
 void Reactor::CallScript() {

@@ -84,6 +84,7 @@ private:
   void HandleReady(const epoll_event &event);
   void PrepareToWait();
   void TellBlocks();
+  void RunScript();
   void CallScript();
   void Execute(int words);
   void ExecuteWrite(const int32_t *words);

@@ -22,10 +22,17 @@ void Peers::Dial(uint16_t port, bool is_tls) {
   address.sin_port = htons(port);
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + random_.Below(1 << 20));
   uint64_t exits_before = exits;
-  if (connect(fd, reinterpret_cast<sockaddr *>(&address), sizeof(address)) == 0) {
-    Add(fd, is_tls, false, false, exits_before);
-  } else {
+  if (connect(fd, reinterpret_cast<sockaddr *>(&address), sizeof(address)) != 0) {
     close(fd); // no port was free for a moment
+    return;
+  }
+  Add(fd, is_tls, false, false, exits_before);
+  if (!is_tls) return;
+  // A client speaks first.
+  if (all_.back().manner == Manner::kGarbage) {
+    Send(all_.back());
+  } else {
+    Receive(all_.back(), 1);
   }
 }
 

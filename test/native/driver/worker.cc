@@ -171,7 +171,11 @@ void Worker::Step() {
     break;
   case 7:
     if (random_.OneIn(64)) script_->ForgetNetns();
-    if (random_.OneIn(64)) Relisten();
+    if (random_.OneIn(16)) {
+      // What waits in the queue then has spoken already.
+      if (peers_.HasRoom()) peers_.Dial(shared_.ports[1], true);
+      Relisten();
+    }
     if (random_.OneIn(512)) Exit();
     if (random_.OneIn(16)) Credentials::Instance().Renew(random_, 1 + int32_t(random_.Below(kContexts)));
     break;

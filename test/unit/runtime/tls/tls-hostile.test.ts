@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { constants } from "node:os";
 import { test } from "node:test";
-import { pattern, stat, stayAwake } from "../reactor-fixture.ts";
+import { listenOnLoopback, pattern, stat, stayAwake } from "../reactor-fixture.ts";
 import { contentType, message, messageType, RawClient, u8 } from "./raw-client.ts";
 import { nodeServer, readAll, TlsEcho, TlsOriginFixture, TlsRecorder, TlsServerFixture, web } from "./tls-fixture.ts";
 
@@ -115,6 +115,19 @@ test("while half a message of the peer is outstanding, what is written waits for
   }
   client.send(client.sealed(alert, closeNotify));
   assert.equal(await client.alert(), 0);
+  client.socket.destroy();
+});
+
+test("connections that unlisten accepts speak TLS from their first byte", { timeout }, async () => {
+  const shared = listenOnLoopback();
+  const client = await RawClient.dial(shared.port);
+  client.send(Buffer.from("GET / HTTP/1.1\r\n\r\n"));
+  const handler = new TlsRecorder();
+  using fixture = new TlsServerFixture(() => handler, { shared });
+  // Before a turn: what waits in the queue is accepted, and has bytes.
+  fixture.reactor.unlisten(1);
+  await handler.hears("closed");
+  assert.deepEqual(handler.told, ["failed notTls 0", `closed ${EPROTO} true`]);
   client.socket.destroy();
 });
 
