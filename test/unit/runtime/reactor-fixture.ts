@@ -30,20 +30,26 @@ function statIndex(name: string): number {
 
 let nextPort = 20_000 + (process.pid % 10_000);
 
-/** A listener on a free port of 127.0.0.1. */
-export function listenOnLoopback(backlog = 128): { fd: Fd; port: number } {
+export const loopbacks = ["127.0.0.1", "::1"] as const;
+export type Loopback = (typeof loopbacks)[number];
+
+/** A listener on a free port. */
+export function listenOnLoopback(
+  backlog = 128,
+  address: Loopback = "127.0.0.1",
+): { fd: Fd; port: number; address: Loopback } {
   for (;;) {
     const port = nextPort++;
     try {
-      return { ...native.netns("listen", { netns: ownNetns, address: "127.0.0.1", port, backlog }), port };
+      return { ...native.netns("listen", { netns: ownNetns, address, port, backlog }), port, address };
     } catch (error) {
       if ((error as { errno?: string }).errno !== "EADDRINUSE") throw error;
     }
   }
 }
 
-export function loopback(port: number) {
-  return { w0: 0, w1: 0, w2: 0xffff, w3: 0x7f000001, port };
+export function loopback(port: number, address: Loopback = "127.0.0.1") {
+  return address === "::1" ? { w0: 0, w1: 0, w2: 0, w3: 1, port } : { w0: 0, w1: 0, w2: 0xffff, w3: 0x7f000001, port };
 }
 
 /** Keeps what it is told as words; bytes are released. Override what a test needs. */
@@ -100,6 +106,7 @@ export class ReactorFixture implements Disposable {
   readonly stats: Float64Array;
   readonly reactor: Reactor;
   readonly port: number;
+  readonly address: Loopback;
   readonly fd: Fd;
   readonly #accepted: { connection: Connection; accepted: Accepted }[] = [];
   #onAccepted: (() => void) | undefined;
@@ -113,6 +120,7 @@ export class ReactorFixture implements Disposable {
     this.reactor = new Reactor({ blocks, worker, poison: true, stats: this.stats });
     this.fd = shared.fd;
     this.port = shared.port;
+    this.address = shared.address;
     this.reactor.listen(this.fd, 1, undefined, {
       onAccepted: (connection, accepted) => {
         this.#accepted.push({ connection, accepted });
@@ -134,7 +142,7 @@ export class ReactorFixture implements Disposable {
   }
 
   async dial(): Promise<Socket> {
-    const socket = connect({ port: this.port, host: "127.0.0.1", allowHalfOpen: true });
+    const socket = connect({ port: this.port, host: this.address, allowHalfOpen: true });
     socket.on("error", () => {});
     await once(socket, "connect");
     return socket;

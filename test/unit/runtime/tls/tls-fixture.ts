@@ -14,7 +14,7 @@ import {
 import { tlsFailure } from "../../../../src/runtime/layout.ts";
 import { native, type TlsContextOptions } from "../../../../src/runtime/native.ts";
 import type { Connection, TlsHandler, TlsOptions } from "../../../../src/runtime/reactor.ts";
-import { loopback, pattern, ReactorFixture, Recorder } from "../reactor-fixture.ts";
+import { type Loopback, listenOnLoopback, loopback, pattern, ReactorFixture, Recorder } from "../reactor-fixture.ts";
 import { Authority, chainPem, type Identity, keyPem, pemOf } from "./certificates.ts";
 
 export const mesh = new Authority("mesh root");
@@ -119,19 +119,22 @@ export const defaultTls = { timeoutMs: 10_000, protocols: h2 };
 
 /** A reactor that answers every connection with TLS. */
 export class TlsServerFixture extends ReactorFixture {
-  constructor(handlerFor: () => TlsRecorder, options: Partial<TlsOptions> & { blocks?: number } = {}) {
-    const { blocks = 64, context = makeContext(), ...rest } = options;
+  constructor(
+    handlerFor: () => TlsRecorder,
+    options: Partial<TlsOptions> & { blocks?: number; shared?: ReturnType<typeof listenOnLoopback> } = {},
+  ) {
+    const { blocks = 64, shared = listenOnLoopback(), context = makeContext(), ...rest } = options;
     const startTls = (connection: Connection) => {
       const handler = handlerFor();
       connection.startTls({ ...defaultTls, ...rest, context, isServer: true }, handler);
       return handler;
     };
-    super(startTls, { blocks });
+    super(startTls, { blocks, shared });
   }
 
   /** Dials with node:tls. The socket's `secureConnect` has come. */
   async dialTls(options: ConnectionOptions = {}): Promise<TLSSocket> {
-    const socket = tlsConnect({ ...nodeOptions(), port: this.port, host: "127.0.0.1", ...options });
+    const socket = tlsConnect({ ...nodeOptions(), port: this.port, host: this.address, ...options });
     socket.on("error", () => {});
     await once(socket, "secureConnect");
     return socket;
@@ -152,18 +155,22 @@ export function nodeOptions(identity: Identity = web): ConnectionOptions & TlsSe
 }
 
 /** A node:tls server; `port` is where it listens. */
-export async function nodeServer(onSocket: (socket: TLSSocket) => void, options: TlsServerOptions = {}) {
+export async function nodeServer(
+  onSocket: (socket: TLSSocket) => void,
+  options: TlsServerOptions = {},
+  address: Loopback = "127.0.0.1",
+) {
   const server = createTlsServer({ ...nodeOptions(), ...options }, (socket) => {
     socket.on("error", () => {});
     onSocket(socket);
-  }).listen(0, "127.0.0.1");
+  }).listen(0, address);
   server.on("tlsClientError", () => {});
   await once(server, "listening");
   const { port } = server.address() as { port: number };
   return { port, server, [Symbol.dispose]: () => void server.close() };
 }
 
-/** Dials with the reactor. */
+/** Dials with the reactor, the address on which that listens. */
 export function dialFrom(
   fixture: ReactorFixture,
   port: number,
@@ -171,7 +178,7 @@ export function dialFrom(
   options: Partial<TlsOptions> = {},
 ) {
   const connection = fixture.reactor.connect(
-    { netns: undefined, destination: loopback(port), timeoutMs: 5000 },
+    { netns: undefined, destination: loopback(port, fixture.address), timeoutMs: 5000 },
     handler,
   )!;
   const context = options.context ?? makeContext();
@@ -220,7 +227,14 @@ export class TlsOriginFixture extends ReactorFixture {
   /** Of the last connection accepted. */
   readonly legs: { plain: RelayLeg; secure: RelayLeg }[];
 
-  constructor(port: number, { blocks = 64, ...options }: Partial<TlsOptions> & { blocks?: number } = {}) {
+  constructor(
+    port: number,
+    {
+      blocks = 64,
+      shared = listenOnLoopback(),
+      ...options
+    }: Partial<TlsOptions> & { blocks?: number; shared?: ReturnType<typeof listenOnLoopback> } = {},
+  ) {
     const legs: { plain: RelayLeg; secure: RelayLeg }[] = [];
     super(
       (connection) => {
@@ -231,7 +245,7 @@ export class TlsOriginFixture extends ReactorFixture {
         legs.push({ plain, secure });
         return plain;
       },
-      { blocks },
+      { blocks, shared },
     );
     this.legs = legs;
   }

@@ -1,6 +1,6 @@
-// Go's crypto/tls as the other side. Usage: peer server <dir> | peer client <dir> <port> <bytes>
+// Go's crypto/tls as the other side. Usage: peer server <dir> <address> | peer client <dir> <address> <port> <bytes>
 //
-// server: listens on a free port, prints it, echoes every connection and answers close_notify with close_notify.
+// server: listens on a free port of that address, prints it, echoes every connection and answers close_notify with close_notify.
 // client: sends so many bytes in writes of every size around a record, CloseWrite (half-close), reads to the end, and
 // prints "ok" if the same bytes came back.
 package main
@@ -40,14 +40,14 @@ func main() {
 		},
 	}
 	if os.Args[1] == "server" {
-		serve(config)
+		serve(config, os.Args[3])
 	} else {
-		dial(config, os.Args[3], os.Args[4])
+		dial(config, net.JoinHostPort(os.Args[3], os.Args[4]), os.Args[5])
 	}
 }
 
-func serve(config *tls.Config) {
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", config)
+func serve(config *tls.Config, address string) {
+	listener, err := tls.Listen("tcp", net.JoinHostPort(address, "0"), config)
 	check(err)
 	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
 	for {
@@ -64,12 +64,12 @@ func serve(config *tls.Config) {
 	}
 }
 
-func dial(config *tls.Config, port string, count string) {
+func dial(config *tls.Config, address string, count string) {
 	total, err := strconv.Atoi(count)
 	check(err)
 	sent := make([]byte, total)
 	rand.Read(sent)
-	connection, err := tls.Dial("tcp", "127.0.0.1:"+port, config)
+	connection, err := tls.Dial("tcp", address, config)
 	check(err)
 	if protocol := connection.ConnectionState().NegotiatedProtocol; protocol != "h2" {
 		log.Fatal("ALPN: ", protocol)

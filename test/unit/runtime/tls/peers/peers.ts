@@ -13,6 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { freePort } from "../../../../free-port.ts";
+import type { Loopback } from "../../reactor-fixture.ts";
 import { chainPem, type Identity, keyPem, pemOf } from "../certificates.ts";
 import { mesh } from "../tls-fixture.ts";
 
@@ -101,8 +102,13 @@ export function goPeer(): string {
   return program;
 }
 
+/** As programs write it. */
+export function hostAndPort(address: Loopback, port: number): string {
+  return address === "::1" ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
 /** HAProxy in TCP mode: terminates TLS on `secure` towards `plainTarget`, and originates it from `plain` towards `secureTarget`. */
-export async function haproxy(credentials: Credentials, targets: { plain: number; secure: number }) {
+export async function haproxy(credentials: Credentials, address: Loopback, targets: { plain: number; secure: number }) {
   const [secure, plain] = [await freePort(), await freePort()];
   const tls = (how: string) =>
     `ssl crt ${credentials.path("both.pem")} ca-file ${credentials.path("root.pem")} verify required ${how} alpn h2`;
@@ -116,11 +122,11 @@ defaults
   timeout client 60s
   timeout server 60s
 listen terminates
-  bind 127.0.0.1:${secure} ${tls("ssl-min-ver TLSv1.3")}
-  server plain 127.0.0.1:${targets.plain}
+  bind ${hostAndPort(address, secure)} ${tls("ssl-min-ver TLSv1.3")}
+  server plain ${hostAndPort(address, targets.plain)}
 listen originates
-  bind 127.0.0.1:${plain}
-  server secure 127.0.0.1:${targets.secure} ${tls("ssl-min-ver TLSv1.3")}
+  bind ${hostAndPort(address, plain)}
+  server secure ${hostAndPort(address, targets.secure)} ${tls("ssl-min-ver TLSv1.3")}
 `;
   writeFileSync(credentials.path("haproxy.cfg"), config);
   const { status, stdout, stderr } = spawnSync("haproxy", ["-c", "-f", credentials.path("haproxy.cfg")], {
