@@ -24,7 +24,7 @@ export const workerStats: readonly WorkerStat[] = [
   counter(
     "StaleHandles",
     "stale_handles_total",
-    "Commands refused because their handle was of an earlier generation: a defect if it grows",
+    "Commands without effect: their connection had ended or their block was given up. Peers that reset cause a few; please report growth without resets",
   ),
   counter("StarvedReads", "starved_reads_total", "Reads put off because no block was free"),
   counter("AcceptErrors", "accept_errors_total", "Accepts that failed: out of descriptors or memory"),

@@ -81,6 +81,9 @@ test("9,000 idle captured connections cost at most 2 kB each side, hold no block
   const grown = again - at9000;
   assert.ok(grown <= moreRounds * garbageBytes, `${moreRounds} rounds of 9,000 connections more: ${grown} bytes`);
 
+  // Nobody has reset.
+  assert.equal((await culvert.metrics()).sum("culvert_worker_stale_handles_total"), 0);
+
   const kept = culvert.descriptors().length - descriptorsBefore;
   assert.ok(kept <= mostReadySockets, `${kept} descriptors more than before`);
 });
