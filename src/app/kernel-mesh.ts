@@ -5,6 +5,7 @@
 import type { LoadedMesh } from "../discovery/file-source.ts";
 import type { MeshInterest } from "../kernel/mesh-interest.ts";
 import { formatSocketAddress, type IpAddress } from "../mesh/address.ts";
+import { unlike } from "../mesh/mesh-delta.ts";
 import { ineligibility, labelOf, type MeshSnapshot, type Service, type Workload } from "../mesh/snapshot.ts";
 
 interface Place {
@@ -23,53 +24,56 @@ export function setKernelMesh({ node, snapshot }: LoadedMesh, interest: MeshInte
 
 /** Throws, with nothing but additions made, when the maps are full. */
 export function changeKernelMesh(before: LoadedMesh, next: LoadedMesh, interest: MeshInterest): void {
-  const [old, now] = [objectsOf(before.snapshot), objectsOf(next.snapshot)];
-  const placesOf = (objects: Iterable<Workload | Service>, others: ReadonlySet<object>) =>
-    keyed([...objects].flatMap((it) => (others.has(it) ? [] : it.addresses.map((address) => ({ address, port: 0 })))));
-  const addresses = { before: placesOf(old, now), after: placesOf(now, old) };
+  const workloads = unlike(before.snapshot.workloads, next.snapshot.workloads);
+  const services = unlike(before.snapshot.services, next.snapshot.services);
+  const old = keyed(placesOf([...workloads.before, ...services.before]));
+  const now = keyed(placesOf([...workloads.after, ...services.after]));
   interest.changeDestinations(
-    without(addresses.after, addresses.before).map(({ address }) => address),
-    without(addresses.before, addresses.after).map(({ address }) => address),
+    without(now, old).map(({ address }) => address),
+    without(old, now).map(({ address }) => address),
     next.node.podCidrs,
   );
+  const changed = new Set([...workloads.before, ...workloads.after].map(labelOf));
+  const refusedIn = (snapshot: MeshSnapshot, own: readonly Service[]) =>
+    keyed(refusedPlaces(affected(snapshot.services, new Set(own), changed), snapshot));
   const refused = {
-    before: keyed(refusedPlaces(affected(before.snapshot, old, next.snapshot, now), before.snapshot)),
-    after: keyed(refusedPlaces(affected(next.snapshot, now, before.snapshot, old), next.snapshot)),
+    before: refusedIn(before.snapshot, services.before),
+    after: refusedIn(next.snapshot, services.after),
   };
   interest.changeRefused(without(refused.after, refused.before), without(refused.before, refused.after));
 }
 
-/** What discovery did not read again is the same object in both. */
-function objectsOf({ workloads, services }: MeshSnapshot): Set<Workload | Service> {
-  return new Set([...workloads, ...services]);
+function placesOf(objects: readonly (Workload | Service)[]): Place[] {
+  return objects.flatMap((it) => it.addresses.map((address) => ({ address, port: 0 })));
 }
 
-/** Services that are not the same in the other snapshot, or that a workload is behind which is not. */
+/** Those that are not the same in the other snapshot, or that a workload is behind which is not. */
 function affected(
-  of: MeshSnapshot,
-  own: ReadonlySet<object>,
-  other: MeshSnapshot,
-  others: ReadonlySet<object>,
-): Service[] {
-  const changed = new Set([
-    ...of.workloads.filter((it) => !others.has(it)).map(labelOf),
-    ...other.workloads.filter((it) => !own.has(it)).map(labelOf),
-  ]);
-  return of.services.filter(
-    (it) => !others.has(it) || (changed.size > 0 && it.endpoints.some((label) => changed.has(label))),
+  services: readonly Service[],
+  own: ReadonlySet<Service>,
+  workloads: ReadonlySet<string>,
+): readonly Service[] {
+  if (own.size === 0 && workloads.size === 0) return [];
+  return services.filter(
+    (it) => own.has(it) || (workloads.size > 0 && it.endpoints.some((label) => workloads.has(label))),
   );
 }
 
 /** Ports of services that no workload stands behind that is ready: the hook refuses what is dialled there. */
 function refusedPlaces(services: readonly Service[], { workloads }: MeshSnapshot): Place[] {
-  if (services.length === 0) return [];
-  const byLabel = new Map(workloads.map((it) => [labelOf(it), it]));
+  const byLabel = labelled(workloads, new Set(services.flatMap(({ endpoints }) => endpoints)));
   return services.flatMap((service) => {
     const behind = service.endpoints.map((label) => byLabel.get(label)!);
     return service.ports
       .filter((port) => behind.every((it) => ineligibility(it, service, port) !== undefined))
       .flatMap(({ port }) => service.addresses.map((address) => ({ address, port })));
   });
+}
+
+/** Looks at names first: of a large mesh most labels are never made. */
+function labelled(workloads: readonly Workload[], labels: ReadonlySet<string>): Map<string, Workload> {
+  const names = new Set([...labels].map((it) => it.slice(it.indexOf("/") + 1)));
+  return new Map(workloads.flatMap((it) => (names.has(it.name) ? [[labelOf(it), it] as const] : [])));
 }
 
 function keyed(places: readonly Place[]): Map<string, Place> {

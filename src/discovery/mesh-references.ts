@@ -28,9 +28,6 @@ interface Entry extends Facts {
   readonly index: number;
 }
 
-/** Of entries that were seen before and are the same objects still (entry-cache.ts): of a large mesh nearly all. */
-const knownFacts = new WeakMap<object, Facts>();
-
 export function checkReferences(document: unknown, report: Report): void {
   const root = mapping(document);
   const nodes = entriesOf(root, "nodes");
@@ -233,12 +230,7 @@ function pathOf({ list, index }: Entry): DocumentPath {
 function entriesOf(root: Record<string, unknown>, list: Entry["list"]): Entry[] {
   return items(root[list]).map((item, index) => {
     const value = mapping(item);
-    let facts = knownFacts.get(value);
-    if (facts === undefined) {
-      facts = factsOf(value, list);
-      knownFacts.set(value, facts);
-    }
-    return { ...facts, value, list, index };
+    return { ...factsOf(value, list), value, list, index };
   });
 }
 

@@ -4,14 +4,28 @@
 // scalars of several lines are indented deeper. What is not plainly so is not taken apart, and an invalid document shows itself
 // when its pieces are read.
 
-export interface SplitDocument {
-  /** All but the lists. */
-  readonly rest: string;
-  /** The text of each entry, its "-" included. A list that is not written as a block is in `rest`. */
-  readonly lists: ReadonlyMap<ListName, readonly string[]>;
+export type ListName = "workloads" | "services";
+
+/** `head`: what opens a list, up to its first entry. A list that is not written as a block is part of the `rest`. */
+export type PieceKind = "rest" | "head" | ListName;
+
+export interface Cut {
+  readonly kind: PieceKind;
+  readonly start: number;
+  readonly end: number;
 }
 
-export type ListName = "workloads" | "services";
+/** Where in the document the beginning of a line is. */
+export interface Place {
+  /** Lists that have begun above. */
+  readonly found: readonly ListName[];
+  /** The one it is in. */
+  readonly list: ListName | undefined;
+  /** Of the list's entries; negative: before the first. */
+  readonly indent: number;
+}
+
+export const beginning: Place = { found: [], list: undefined, indent: -1 };
 
 const lists: readonly ListName[] = ["workloads", "services"];
 /** Several documents, directives, and line breaks and indentation of another kind. */
@@ -22,21 +36,20 @@ const space = 32;
 const hash = 35;
 const dash = 45;
 
-/** Undefined: it cannot be taken apart. */
-export function splitDocument(text: string): SplitDocument | undefined {
+/** The pieces of whole lines, one after another, and where the line after them is. Undefined: they cannot be taken apart. */
+export function splitLines(
+  text: string,
+  from: Place,
+): { readonly cuts: readonly Cut[]; readonly to: Place } | undefined {
   if (unusual.test(text)) return undefined;
-  const found = new Map<ListName, string[]>();
-  let rest = "";
-  let list: string[] | undefined;
-  let indent = -1;
-  /** Of what is not yet in `rest` or in the list: the entry under way, or what stands between lists. */
+  let { found, list, indent } = from;
+  let kind: PieceKind = list === undefined ? "rest" : indent < 0 ? "head" : list;
   let start = 0;
-  const endList = (at: number): boolean => {
-    if (indent < 0) return false; // No entry: not a list.
-    list!.push(text.slice(start, at));
-    list = undefined;
+  const cuts: Cut[] = [];
+  const cut = (at: number, next: PieceKind) => {
+    if (at > start) cuts.push({ kind, start, end: at });
+    kind = next;
     start = at;
-    return true;
   };
   for (let at = 0, next = 0; at < text.length; at = next) {
     const end = text.indexOf("\n", at);
@@ -49,31 +62,34 @@ export function splitDocument(text: string): SplitDocument | undefined {
     const isEntry = code === dash && (first + 1 >= next || isBlank(text.charCodeAt(first + 1)));
     if (list !== undefined) {
       if (indent < 0) {
-        if (!isEntry) return undefined;
+        if (!isEntry) return undefined; // Not a list.
         indent = column;
-        start = at;
-        continue;
       }
       if (isEntry && column === indent) {
-        list.push(text.slice(start, at));
-        start = at;
+        cut(at, list);
         continue;
       }
       if (column > indent) continue;
-      if (column > 0 || isEntry || !endList(at)) return undefined;
+      if (column > 0 || isEntry) return undefined;
+      cut(at, "rest");
+      list = undefined;
+      indent = -1;
     }
     if (column > 0) continue;
     const name = listNamed(text.slice(at, end < 0 ? text.length : end));
     if (name === undefined) continue;
-    if (found.has(name)) return undefined;
-    rest += text.slice(start, at);
-    list = [];
-    indent = -1;
-    found.set(name, list);
+    if (found.includes(name)) return undefined;
+    cut(at, "head");
+    list = name;
+    found = [...found, name];
   }
-  if (list === undefined) rest += text.slice(start);
-  else if (!endList(text.length)) return undefined;
-  return { rest, lists: found };
+  cut(text.length, kind);
+  return { cuts, to: { found, list, indent } };
+}
+
+/** Whether a document may end there. */
+export function isComplete({ list, indent }: Place): boolean {
+  return list === undefined || indent >= 0;
 }
 
 function listNamed(line: string): ListName | undefined {

@@ -25,7 +25,12 @@ export class YamlSource {
 
   constructor(text: string) {
     this.#lines = new LineCounter();
-    this.#document = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false, stringKeys: true });
+    this.#document = parseDocument(text, {
+      lineCounter: this.#lines,
+      prettyErrors: false,
+      stringKeys: true,
+      logLevel: "error", // Problems are told as such.
+    });
     const problems = [...this.#document.errors, ...this.#document.warnings].map((it) =>
       this.#problemAt(it.pos[0], [], `${lowerFirst(it.message)}; correct the YAML`),
     );

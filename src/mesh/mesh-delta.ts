@@ -32,7 +32,7 @@ export function changeOf(previous: MeshSnapshot | undefined, next: MeshSnapshot)
   const services = differences(previous?.services ?? [], next.services);
   const isElsewhere = previous?.node !== next.node || previous?.zone !== next.zone;
   const touched = new Set(workloads.changed.map(labelOf));
-  const isChanged = new Set(services.changed);
+  const isChanged = new Set<Service>(services.changed);
   const affected = next.services.filter(
     (it) => isElsewhere || isChanged.has(it) || (touched.size > 0 && it.endpoints.some((label) => touched.has(label))),
   );
@@ -55,18 +55,37 @@ function differences<T extends Workload | Service>(
   before: readonly T[],
   after: readonly T[],
 ): { changed: T[]; removed: string[] } {
-  // Discovery yields the same object for what it did not read again: mostly all.
-  const [old, now] = [new Set(before), new Set(after)];
-  const known = new Map(before.flatMap((it) => (now.has(it) ? [] : [[labelOf(it), it] as const])));
+  const only = unlike(before, after);
+  const known = new Map(only.before.map((it) => [labelOf(it), it]));
   const changed: T[] = [];
-  for (const it of after) {
-    if (old.has(it)) continue;
+  for (const it of only.after) {
     const label = labelOf(it);
     const former = known.get(label);
     known.delete(label);
     if (former === undefined || !isSame(former, it)) changed.push(it);
   }
   return { changed, removed: [...known.keys()] };
+}
+
+/**
+ * The objects that are in one list only. Discovery yields the same object for what it did not read again, mostly at the same
+ * place: all but a few are never put into a set.
+ */
+export function unlike<T extends object>(
+  before: readonly T[],
+  after: readonly T[],
+): { readonly before: T[]; readonly after: T[] } {
+  const shorter = Math.min(before.length, after.length);
+  let start = 0;
+  while (start < shorter && before[start] === after[start]) start++;
+  let tail = 0;
+  while (tail < shorter - start && before[before.length - 1 - tail] === after[after.length - 1 - tail]) tail++;
+  const isAtItsPlace = (it: T, i: number) => it === before[start + i] && it === after[start + i];
+  const [old, now] = [before, after].map((list) =>
+    list.slice(start, list.length - tail).filter((it, i) => !isAtItsPlace(it, i)),
+  ) as [T[], T[]];
+  const [wereThere, areThere] = [new Set(old), new Set(now)];
+  return { before: old.filter((it) => !areThere.has(it)), after: now.filter((it) => !wereThere.has(it)) };
 }
 
 /** Of plain data. What was not read again is the same object. */

@@ -4,12 +4,24 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { parseDocument, stringify } from "yaml";
-import { EntryCache } from "../../../src/discovery/entry-cache.ts";
-import { parseMesh } from "../../../src/discovery/file-source.ts";
-import { splitDocument } from "../../../src/discovery/split-document.ts";
-import { changeOf } from "../../../src/mesh/mesh-delta.ts";
+import { beginning, isComplete, type ListName, splitLines } from "../../../src/discovery/split-document.ts";
 
 const head = "node: { name: a, cgroups: { pods: /p } }\n";
+
+/** What is not in lists, and the texts of their entries; undefined: not taken apart. */
+function splitDocument(text: string): { rest: string; lists: Map<ListName, string[]> } | undefined {
+  const split = splitLines(text, beginning);
+  if (split === undefined || !isComplete(split.to)) return undefined;
+  assert.equal(split.cuts.map(({ start, end }) => text.slice(start, end)).join(""), text);
+  let rest = "";
+  const lists = new Map<ListName, string[]>();
+  for (const { kind, start, end } of split.cuts) {
+    const piece = text.slice(start, end);
+    if (kind === "rest") rest += piece;
+    else if (kind !== "head") lists.set(kind, [...(lists.get(kind) ?? []), piece]);
+  }
+  return { rest, lists };
+}
 
 /** What the pieces say together; undefined: not taken apart. */
 function joined(text: string): unknown {
@@ -95,24 +107,4 @@ services:
   ] as const) {
     test(`${title}: nothing is taken apart`, () => assert.equal(splitDocument(written), undefined));
   }
-});
-
-test("what did not change is the same object after a reload, and only what did is in the change", () => {
-  const cache = new EntryCache();
-  const text = `${head}workloads:
-  - { name: w, node: b, addresses: [10.0.0.1], labels: { app: x } }
-  - { name: v, node: b, addresses: [10.0.0.2], labels: { app: x } }
-services:
-  - { name: s, addresses: [10.96.0.1], ports: [{ port: 80 }], selector: { app: x } }
-  - { name: t, addresses: [10.96.0.2], ports: [{ port: 80 }], endpoints: [w] }
-`;
-  const first = parseMesh(text, "mesh.yaml", undefined, cache);
-  const second = parseMesh(text.replace("10.0.0.2", "10.0.0.3"), "mesh.yaml", first, cache);
-  assert.equal(second.snapshot.workloads[0], first.snapshot.workloads[0]);
-  assert.equal(second.snapshot.services[1], first.snapshot.services[1]);
-  const names = (objects: readonly { name: string }[]) => objects.map(({ name }) => name);
-  const { additions, removals } = changeOf(first.snapshot, second.snapshot);
-  assert.deepEqual(names(additions.flatMap(({ workloads }) => workloads)), ["v"]);
-  assert.deepEqual(names(additions.flatMap(({ services }) => services)), ["s"], "of which v is an endpoint");
-  assert.deepEqual(removals, []);
 });

@@ -7,6 +7,7 @@ import { changeOf } from "../../../src/mesh/mesh-delta.ts";
 import { MeshIndex } from "../../../src/mesh/mesh-index.ts";
 import type { Protocol } from "../../../src/mesh/protocol.ts";
 import type { MeshSnapshot, Service } from "../../../src/mesh/snapshot.ts";
+import { anyMesh } from "./arbitraries.ts";
 import { at, service, snapshot, workload } from "./fixtures.ts";
 
 const words = (text: string) => at(text).words;
@@ -200,39 +201,6 @@ describe("the mesh index", () => {
   });
 
   test("after any changes is as if built from the last snapshot, and holds nothing else", () => {
-    const small = fc.integer({ min: 0, max: 5 });
-    const anyWorkload = fc.record({ host: small, node: fc.constantFrom("a", "b"), isReady: fc.boolean() });
-    const anyService = fc.record({
-      host: small,
-      port: fc.constantFrom(80, 81),
-      behind: fc.uniqueArray(small, { maxLength: 3 }),
-    });
-    const mesh = fc
-      .record({
-        workloads: fc.uniqueArray(fc.tuple(small, anyWorkload), { selector: ([n]) => n, maxLength: 6 }),
-        services: fc.uniqueArray(fc.tuple(small, anyService), { selector: ([n]) => n, maxLength: 6 }),
-      })
-      .map(({ workloads, services }) => {
-        const addresses = new Set<number>();
-        const isFree = (host: number) => !addresses.has(host) && addresses.add(host);
-        const there = workloads.filter(([, { host }]) => isFree(host));
-        const names = new Set(there.map(([n]) => n));
-        return snapshot(
-          there.map(([n, { host, ...rest }]) => workload(`w${n}`, [`10.1.0.${host}`], rest)),
-          services
-            .filter(([, { host }]) => isFree(host + 100))
-            .map(([n, { host, port, behind }]) =>
-              service(
-                `s${n}`,
-                [`10.2.0.${host}`],
-                behind.filter((it) => names.has(it)).map((it) => `w${it}`),
-                {
-                  ports: [{ port, targetPort: 8080 }],
-                },
-              ),
-            ),
-        );
-      });
     const everything = (index: MeshIndex) =>
       Array.from({ length: 6 }, (_, host) => [
         index.workloadAt(...words(`10.1.0.${host}`)),
@@ -242,7 +210,7 @@ describe("the mesh index", () => {
         }),
       ]);
     fc.assert(
-      fc.property(fc.array(mesh, { minLength: 1, maxLength: 5 }), (meshes) => {
+      fc.property(fc.array(anyMesh, { minLength: 1, maxLength: 5 }), (meshes) => {
         const changing = MeshIndex.of(meshes[0]!);
         for (const [i, after] of meshes.slice(1).entries()) change(changing, meshes[i]!, after);
         assert.deepEqual(everything(changing), everything(MeshIndex.of(meshes.at(-1)!)));
