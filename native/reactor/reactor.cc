@@ -13,7 +13,7 @@ static_assert(kFilledWord == kCommandRecords * kRecordWords);
 
 namespace {
 
-// A turn is bounded, so that timers and messages of the same loop get their time.
+// A turn without a wait is bounded, so that timers and messages of the same loop get their time.
 constexpr int64_t kTurnNs = 5'000'000;
 // How long a turn waits for the next event at most. Longer would not save anything, shorter makes the kernel program
 // its timer for every wait (1 ms: +40 % CPU per message at one connection).
@@ -86,6 +86,7 @@ void Reactor::Turn() {
   if (!events_.IsEmpty()) RunScript();
   while (!is_stopped_ && !host_is_due_) {
     int count = epoll_wait(epoll_, ready, kEventsPerRound, timeout_ms);
+    if (timeout_ms > 0) began_ns = Timers::NowNs(); // the host had nothing to do when the wait began
     if (count <= 0 && ready_.empty() && handshakes_.empty() && events_.IsEmpty()) break;
     config_.stats[kStatRounds]++;
     for (int i = 0; i < count; i++)
@@ -144,7 +145,32 @@ void Reactor::HandleReady(const epoll_event &event) {
 
 void Reactor::PrepareToWait() {
   TellBlocks();
+  ArmTimers();
+}
+
+// Nearly all connections are made long before their time is up: nobody need wake for it.
+void Reactor::ArmTimers() {
+  while (timers_.First() != nullptr && !IsCurrent(*timers_.First()))
+    timers_.DropFirst();
   timers_.Arm();
+}
+
+bool Reactor::IsCurrent(const Timers::Entry &entry) const {
+  switch (entry.kind) {
+  case Timers::Kind::kConnection:
+    return connections_[entry.id].timer_stamp == entry.stamp;
+  case Timers::Kind::kScript: {
+    auto found = script_timers_.find(entry.id);
+    return found != script_timers_.end() && found->second == entry.stamp;
+  }
+  case Timers::Kind::kListener: {
+    auto found = listeners_.find(entry.id);
+    return found != listeners_.end() && found->second.is_muted;
+  }
+  case Timers::Kind::kSocketPools:
+    return true;
+  }
+  return false;
 }
 
 void Reactor::TellBlocks() {
@@ -182,7 +208,7 @@ void Reactor::Submit(int words) {
   Execute(words);
   if (in_turn_) return;
   FlushDirty();
-  timers_.Arm();
+  ArmTimers();
   if (!events_.IsEmpty() || !ready_.empty() || !handshakes_.empty()) Wake();
 }
 
@@ -330,28 +356,25 @@ void Reactor::HandleTimers() {
   int64_t now = Timers::NowNs();
   Timers::Entry entry{};
   while (timers_.PopDue(now, &entry)) {
+    if (!IsCurrent(entry)) continue;
     switch (entry.kind) {
     case Timers::Kind::kConnection: {
       Connection &connection = connections_[entry.id];
-      if (connection.timer_stamp != entry.stamp) break;
       SetLingerZero(connection.fd);
       bool is_handshake = connection.Has(kTlsPending) && !connection.Has(kConnecting);
       Finish(entry.id, ETIMEDOUT, is_handshake ? TlsFailure::kTimeout : TlsFailure::kNone);
       break;
     }
-    case Timers::Kind::kScript: {
-      auto found = script_timers_.find(entry.id);
-      if (found == script_timers_.end() || found->second != entry.stamp) break;
-      script_timers_.erase(found);
+    case Timers::Kind::kScript:
+      script_timers_.erase(entry.id);
       events_.Add(Event::kTimer, entry.id, 0);
       break;
-    }
-    case Timers::Kind::kListener:
-      if (auto found = listeners_.find(entry.id); found != listeners_.end() && found->second.is_muted) {
-        int32_t words[kRecordWords] = {0, found->second.fd, 0, entry.id, found->second.original_map};
-        ExecuteListen(words);
-      }
+    case Timers::Kind::kListener: {
+      const Listener &listener = listeners_[entry.id];
+      int32_t words[kRecordWords] = {0, listener.fd, 0, entry.id, listener.original_map};
+      ExecuteListen(words);
       break;
+    }
     case Timers::Kind::kSocketPools:
       pools_timer_set_ = pools_.Trim();
       if (pools_timer_set_) timers_.Set(Timers::Kind::kSocketPools, 0, kPoolTrimMs);

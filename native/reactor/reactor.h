@@ -83,6 +83,8 @@ private:
 
   void HandleReady(const epoll_event &event);
   void PrepareToWait();
+  void ArmTimers();
+  bool IsCurrent(const Timers::Entry &entry) const;
   void TellBlocks();
   void RunScript();
   void CallScript();

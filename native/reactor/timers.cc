@@ -41,10 +41,14 @@ void Timers::Acknowledge() {
 
 bool Timers::PopDue(int64_t now_ns, Entry *entry) {
   if (heap_.empty() || heap_.front().deadline_ns > now_ns) return false;
-  std::pop_heap(heap_.begin(), heap_.end(), IsLater);
-  *entry = heap_.back();
-  heap_.pop_back();
+  *entry = heap_.front();
+  DropFirst();
   return true;
+}
+
+void Timers::DropFirst() {
+  std::pop_heap(heap_.begin(), heap_.end(), IsLater);
+  heap_.pop_back();
 }
 
 void Timers::Arm() {

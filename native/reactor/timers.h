@@ -1,5 +1,5 @@
 // Deadlines of a reactor in a binary heap, behind one timerfd. Entries are never searched for: one that was replaced or
-// whose owner is gone is skipped when it comes up (its `stamp` no longer matches).
+// whose owner is gone is dropped when it is the first (its `stamp` no longer matches).
 #pragma once
 
 #include <cstdint>
@@ -29,6 +29,9 @@ public:
   uint64_t Set(Kind kind, int32_t id, int64_t after_ms);
   // Clears the descriptor's readiness; call when epoll reports it.
   void Acknowledge();
+  // Null: there is none.
+  const Entry *First() const { return heap_.empty() ? nullptr : &heap_.front(); }
+  void DropFirst();
   // Takes the next entry that is due, if any.
   bool PopDue(int64_t now_ns, Entry *entry);
   // Arms the timerfd for the first deadline. Call after changes, once per turn.
