@@ -21,6 +21,7 @@ export class UnknownPods implements Disposable {
   readonly #unknown: Map<string, ReadonlySet<bigint>>;
   /** Cgroups to look at again. */
   readonly #recent: Set<string>;
+  /** Of those that are there. */
   readonly #logged: Set<bigint>;
 
   constructor(podsCgroup: string, namespaces: NamespaceWatches, log: Logger) {
@@ -50,6 +51,7 @@ export class UnknownPods implements Disposable {
       this.#examine(cgroup, known);
       this.#recent.add(cgroup);
     }
+    this.#forgetGone();
   }
 
   #lookAgain(): void {
@@ -57,6 +59,7 @@ export class UnknownPods implements Disposable {
     const known = this.#namespaces.inodes;
     for (const cgroup of new Set([...this.#recent, ...this.#unknown.keys()])) this.#examine(cgroup, known);
     this.#recent.clear();
+    this.#forgetGone();
     for (const [cgroup, inodes] of this.#unknown) {
       for (const inode of inodes) {
         if (this.#logged.has(inode)) continue;
@@ -67,7 +70,12 @@ export class UnknownPods implements Disposable {
         );
       }
     }
-    if (this.#unknown.size === 0) this.#logged.clear();
+  }
+
+  /** Their inode numbers will be others'. */
+  #forgetGone(): void {
+    const there = new Set([...this.#unknown.values()].flatMap((inodes) => [...inodes]));
+    for (const inode of this.#logged) if (!there.has(inode)) this.#logged.delete(inode);
   }
 
   #examine(cgroup: string, known: ReadonlySet<bigint>): void {

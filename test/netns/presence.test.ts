@@ -142,6 +142,24 @@ test("a namespace of the pods' cgroup that nothing is known of is noticed, told 
   await culvert.terminate();
 });
 
+test("an unknown namespace that goes and comes again is told again, although another one stays", async () => {
+  await using mesh = await Mesh.start();
+  const node = mesh.node("a");
+  const [staying, leaving] = ["staying", "leaving"].map((name) => node.pod(name, { enrolled: "unknown" }));
+  const culvert = await node.culvert();
+  const toldOf = (pod: Pod) =>
+    culvert.log.items.filter(({ msg, cgroup }) => /nothing is known of/.test(msg) && cgroup === pod.cgroup).length;
+  await staying!.start("sleep", "1000");
+  for (const times of [1, 2]) {
+    const running = await leaving!.start("sleep", "1000");
+    await culvert.log.find("the stranger", () => toldOf(leaving!) === times);
+    running.kill("SIGKILL");
+    await untilMetric(culvert, "culvert_unknown_namespaces", (value) => value === 1);
+  }
+  assert.equal(toldOf(staying!), 1);
+  await culvert.terminate();
+});
+
 for (const how of ["its path is removed", "its last process ends"] as const) {
   test(`a pod that is gone (${how}) is withdrawn: what is open is reset, descriptors and links are given back; its successor is enrolled`, async () => {
     await using mesh = await Mesh.start();
