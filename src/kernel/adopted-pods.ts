@@ -18,7 +18,7 @@ export class AdoptedPods {
   readonly #entries: PodEntries;
   /** Those that nobody has enrolled again yet. */
   readonly #pods: Map<NetnsCookie, AdoptedPod>;
-  /** By pod_id, as they were at the start. */
+  /** By pod_id, as they were at the start; also of a pod of which the process before had written no more when it ended. */
   readonly #addresses: Map<number, IpAddress[]>;
 
   constructor(maps: KernelMaps, entries: PodEntries) {
@@ -54,7 +54,7 @@ export class AdoptedPods {
 
   /** That nobody else may have. */
   get ids(): number[] {
-    return [...this.#pods.values()].map(({ id }) => id);
+    return [...new Set([...[...this.#pods.values()].map(({ id }) => id), ...this.#addresses.keys()])];
   }
 
   idOf(cookie: NetnsCookie): number | undefined {
@@ -82,9 +82,15 @@ export class AdoptedPods {
       this.#pods.delete(cookie);
       this.#entries.removeNamespace(cookie);
       detach(cookie);
-      this.#removeAddresses(id, []);
-      this.#entries.removeId(id);
+      this.#forget(id);
     }
+    const kept = new Set([...this.#pods.values()].map(({ id }) => id));
+    for (const id of [...this.#addresses.keys()].filter((it) => !kept.has(it))) this.#forget(id);
+  }
+
+  #forget(id: number): void {
+    this.#removeAddresses(id, []);
+    this.#entries.removeId(id);
   }
 
   #removeAddresses(id: number, but: readonly IpAddress[]): void {

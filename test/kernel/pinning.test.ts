@@ -63,6 +63,23 @@ describe("pins", { skip: cannotRun() }, () => {
     assert.equal(who(await outsider.dial(server.ip6, 7000)), "proxy inbound");
   });
 
+  test("killed in the middle of arming a pod: its addresses are nobody else's, and it is enrolled by the next", async () => {
+    const first = await pinned();
+    await first.enroll(client);
+    await first.process.call("loseNamespace", client.name);
+    await first.process.kill("SIGKILL");
+
+    await using second = await pinned();
+    // Another pod comes first: it must not get the id that those addresses lead to.
+    await second.enroll(server);
+    await second.enroll(client);
+    await second.process.call("settle");
+    assert.equal(who(await client.dial(server.ip4, 7000)), "proxy outbound");
+    for (const { ip4, ip6 } of [client, server]) {
+      for (const address of [ip4, ip6]) assert.equal(who(await outsider.dial(address, 7000)), "proxy inbound");
+    }
+  });
+
   test("after a crash a pod passes or, if it is strict, fails, until it is armed: listeners alone capture nothing", async () => {
     for (const options of [{}, strict]) {
       const first = await pinned();

@@ -7,7 +7,7 @@ import { Capture } from "../../../src/kernel/capture.ts";
 import { enterProxyCgroup } from "../../../src/kernel/cgroup.ts";
 import { startHeartbeat } from "../../../src/kernel/heartbeat.ts";
 import { judgeInbound, judgeOutbound } from "../../../src/kernel/judge.ts";
-import { sizes } from "../../../src/kernel/layout.ts";
+import { encodeU64, sizes } from "../../../src/kernel/layout.ts";
 import type { OptOut } from "../../../src/kernel/opt-out.ts";
 import type { PodRequest, PreparedPod } from "../../../src/kernel/pod.ts";
 import { mapTypes } from "../../../src/kernel/probe-programs.ts";
@@ -182,6 +182,11 @@ const functions = {
   /** Answers for how long the pod has dialled before. */
   arm(name: string): number | undefined {
     return running().pods.arm(podNamed(name).pod);
+  },
+
+  /** As if the process had not got as far as that in arming the pod. */
+  loseNamespace(name: string): void {
+    running().maps.pods.delete(encodeU64(podNamed(name).pod.cookie));
   },
 
   addPlain(netnsPath: string): void {
