@@ -5,6 +5,8 @@
 //      │                              └── it fails: t is twice as far ──┤
 //      └───────────────────────── it succeeds ─────────────────────────┘
 //
+// One that fails again soon after it succeeded goes on as if it had not: what accepts every connection and ends it at once
+// is not probed each second.
 // The first failure ejects: the connection itself is saved by another endpoint, and a wrong suspicion costs a second.
 
 import type { IpAddress } from "./address.ts";
@@ -24,13 +26,15 @@ export interface Endpoint {
   openConnections: number;
   /** 0: healthy. Of the caller's clock. */
   ejectedUntilMs: number;
-  /** How often it was ejected since it was last healthy. */
+  /** How often it was ejected since it was last healthy for long enough. */
   ejections: number;
+  /** When it was last found to be. */
+  healthySinceMs: number;
   isProbed: boolean;
 }
 
 const firstEjectionMs = 1_000;
-/** A recovered endpoint waits no longer than this (and its jitter). */
+/** A recovered endpoint waits no longer than this (and its jitter). One that is healthy for so long is as new. */
 const longestEjectionMs = 30_000;
 
 export function newEndpoint(workload: Workload, address: IpAddress, port: number, label: string): Endpoint {
@@ -43,6 +47,7 @@ export function newEndpoint(workload: Workload, address: IpAddress, port: number
     openConnections: 0,
     ejectedUntilMs: 0,
     ejections: 0,
+    healthySinceMs: Number.NEGATIVE_INFINITY,
     isProbed: false,
   };
 }
@@ -61,10 +66,10 @@ export function connectBegan(endpoint: Endpoint, nowMs: number): boolean {
 }
 
 /** Whether it had been ejected. */
-export function connectSucceeded(endpoint: Endpoint): boolean {
+export function connectSucceeded(endpoint: Endpoint, nowMs: number): boolean {
   if (endpoint.ejectedUntilMs === 0) return false;
   endpoint.ejectedUntilMs = 0;
-  endpoint.ejections = 0;
+  endpoint.healthySinceMs = nowMs;
   endpoint.isProbed = false;
   return true;
 }
@@ -74,7 +79,9 @@ export function connectSucceeded(endpoint: Endpoint): boolean {
  * long again, at random.
  */
 export function connectFailed(endpoint: Endpoint, wasProbe: boolean, nowMs: number, random: () => number): number {
-  if (endpoint.ejectedUntilMs !== 0 && !wasProbe) return 0;
+  const isEjected = endpoint.ejectedUntilMs !== 0;
+  if (isEjected && !wasProbe) return 0;
+  if (!isEjected && nowMs - endpoint.healthySinceMs >= longestEjectionMs) endpoint.ejections = 0;
   const base = Math.min(firstEjectionMs * 2 ** endpoint.ejections, longestEjectionMs);
   const ejectedMs = Math.round(base * (1 + random() / 2));
   endpoint.ejections++;

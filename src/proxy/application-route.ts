@@ -136,8 +136,9 @@ export class ApplicationRoute implements Route {
     this.#sources.closed();
   }
 
-  orElse(errno: number): Route | undefined {
-    if (this.source === undefined || errno === ECONNREFUSED || this.#sources.isRemoved) return undefined;
+  orElse(errno: number, wasConnected: boolean): Route | undefined {
+    if (wasConnected || this.source === undefined || errno === ECONNREFUSED || this.#sources.isRemoved)
+      return undefined;
     this.#endKeeping();
     const isPortTaken = errno === EADDRINUSE || errno === EADDRNOTAVAIL;
     if (isPortTaken && ++this.#portsTried < mostPorts && this.#keep()) return this;

@@ -1,9 +1,11 @@
 // The way from a pod to an endpoint of a service. Until one is connected nothing is read from the client, so that another try
 // costs it only time:
 //
-//   chosen ── connected
+//   chosen ── connected ── reset by another node before either side has said anything ──┐
 //     └── refused, no answer, no way there ──> ejected; another endpoint, at most three in all, within the connect time-out
 //
+// Another node's Culvert accepts before it knows whether the application does, and resets then. As long as nothing was said
+// no client can have brought that about: one that sends junk cannot have an endpoint ejected.
 // Every try asks the newest mesh.
 
 import { pickEndpoint } from "../mesh/balance.ts";
@@ -106,10 +108,12 @@ export class ServiceRoute implements Route {
     return true;
   }
 
-  orElse(errno: number): Route | undefined {
+  orElse(errno: number, wasConnected: boolean): Route | undefined {
     const { now, counters, index } = this.#context;
     const nowMs = now();
-    const result = resultOfErrno(errno, false);
+    const result = resultOfErrno(errno, wasConnected);
+    const isOfNode = this.transport === "plain" && result === "reset" && nowMs < this.#deadlineMs;
+    if (wasConnected && !isOfNode) return undefined;
     this.#fail(this.#endpoint!, result, nowMs);
     // The namespace's descriptor of a pod that is withdrawn may be closed, or another's.
     if (!blamesEndpoint.has(result) || this.#pod.isWithdrawn) return undefined;
@@ -135,7 +139,7 @@ export class ServiceRoute implements Route {
 
   onConnected(): void {
     this.#isProbe = false;
-    if (!connectSucceeded(this.#endpoint!)) return;
+    if (!connectSucceeded(this.#endpoint!, this.#context.now())) return;
     this.#context.counters.endpoint("recovered");
     this.#log("info", "endpoint recovered", this.#endpoint!, "");
   }

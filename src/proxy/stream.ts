@@ -3,7 +3,7 @@
 // An opaque stream: a captured connection (downstream), the one made for it (upstream), and what goes between them.
 //
 //   accepted, paused ── upstream connected ──> relaying ── FIN both ways ──> closed: ok
-//          └── connecting failed ──> RST downstream: refused, timeout, …
+//          └── connecting failed ──> another way, if the route has one; else RST downstream: refused, timeout, …
 //          relaying ── RST of either ──> what it had sent, then RST to the other: reset
 //
 // Downstream is not read before upstream is connected, so a pod that dials into a void holds no blocks.
@@ -46,8 +46,8 @@ export interface Route {
   readonly seenAs?: SeenAs;
   /** For the log: what was tried before in vain; empty: nothing. */
   readonly failures?: string;
-  /** Connecting failed: the way to try instead, if there is one. */
-  orElse?(errno: number): Route | undefined;
+  /** Connecting failed, or what was connected before either side had said anything: the way to try instead, if there is one. */
+  orElse?(errno: number, wasConnected: boolean): Route | undefined;
   onConnected?(): void;
   /** The stream has ended, connected or not. */
   onEnd?(): void;
@@ -240,6 +240,7 @@ export class Stream implements ObservedStream {
   onConnected(): void {
     this.wasConnected = true;
     this.route?.onConnected?.();
+    if (this.observation !== undefined || this.#protocolBy !== undefined) return; // Of the way that was tried before.
     const declared = this.route?.protocol;
     if (declared === undefined) this.#context.detection.observe(this, this.original);
     else this.onProtocol(declared, "declared", undefined);
@@ -257,10 +258,12 @@ export class Stream implements ObservedStream {
   }
 
   onLegClosed(leg: Leg, errno: number, wasConnected: boolean): void {
-    if (leg === this.#upstream && errno !== 0 && !wasConnected && !leg.peer.closed) {
-      const next = this.route?.orElse?.(errno);
+    if (leg === this.#upstream && errno !== 0 && !leg.peer.closed && this.#isUntouched()) {
+      const next = this.route?.orElse?.(errno, wasConnected);
       if (next !== undefined) {
         leg.closed = false;
+        this.wasConnected = false;
+        this.#downstream.connection!.pause();
         this.connect(next);
         return;
       }
@@ -277,6 +280,12 @@ export class Stream implements ObservedStream {
       }
     }
     if (leg.peer.closed) this.#finish();
+  }
+
+  /** Nothing was said yet, so nothing is lost with the connection that was made. */
+  #isUntouched(): boolean {
+    const [downstream, upstream] = [this.#downstream, this.#upstream];
+    return downstream.bytes === 0 && upstream.bytes === 0 && !downstream.ended && !upstream.ended;
   }
 
   #finish(): void {

@@ -7,6 +7,7 @@ import { churn, EndlessChurn } from "./harness/churn.ts";
 import type { Culvert } from "./harness/culvert.ts";
 import { Mesh } from "./harness/mesh.ts";
 import type { MeshNode } from "./harness/mesh-node.ts";
+import { exim } from "./harness/server-first.ts";
 import { tool } from "./harness/tools.ts";
 
 function nodes(mesh: Mesh, zones: readonly [string, string] = ["one", "two"]): [MeshNode, MeshNode] {
@@ -222,3 +223,55 @@ test("endpoints on the other node that are removed and added under load: no fail
   const outbound = culvert.log.items.filter(({ msg, direction }) => msg === "connection" && direction === "outbound");
   assert.deepEqual([...new Set(outbound.map((it) => it.service))], ["default/echo:7000"]);
 });
+
+test("an endpoint on another node whose application is gone costs a client that waits for a greeting nothing: it is tried on another, and that one is ejected", async () => {
+  await using mesh = await Mesh.start();
+  const [a, b] = nodes(mesh);
+  const client = a.pod("client");
+  const endpoints = [b.pod("gone"), b.pod("there").serve(exim(7000))];
+  const service = mesh.service("mail", { port: 7000, endpoints });
+  const culvert = await a.culvert({ workers: 1 });
+  await b.culvert();
+  for (const address of [service.ipv4, service.ipv6]) {
+    const before = await events(culvert, "retried");
+    // Two of two at random: it is drawn before long, and once it is ejected it is not.
+    do {
+      const socket = await (await client.socket()).connect(address, 7000);
+      assert.equal(await socket.receive(4), "220 ");
+      await socket.close();
+    } while ((await events(culvert, "retried")) === before);
+  }
+  assert.ok((await events(culvert, "ejected")) >= 2);
+  const ejected = await culvert.log.find("its ejection", ({ msg }) => msg === "endpoint ejected");
+  assert.match(String(ejected.endpoint), /^default\/gone /);
+  const { tried, protocol } = await culvert.connection(({ tried: it }) => it !== undefined);
+  assert.match(String(tried), /^default\/gone .*:7000: reset$/);
+  assert.equal(protocol, "opaque");
+});
+
+for (const { what, says } of [
+  { what: "its client", says: "client" },
+  { what: "it", says: "server" },
+]) {
+  test(`a connection that another node's application resets after ${what} has spoken is a reset, and nobody's fault`, async () => {
+    await using mesh = await Mesh.start();
+    const [a, b] = nodes(mesh, ["one", "one"]);
+    const far = mesh.node("c", { zone: "two" }).pod("far").serve(echo(7000));
+    const client = a.pod("client");
+    const near = b.pod("near");
+    const service = mesh.service("either", { port: 7000, endpoints: [near, far] });
+    const server = await near.listen(7000);
+    const culvert = await a.culvert();
+    await b.culvert();
+    for (const address of [service.ipv4, service.ipv6]) {
+      const socket = await (await client.socket()).connect(address, 7000);
+      await server.accept();
+      const [from, to] = says === "client" ? [socket, server] : [server, socket];
+      await from.send("x");
+      assert.equal(await to.receive(1), "x");
+      await server.reset();
+      assert.equal((await socket.ending()).end, "reset");
+    }
+    assert.deepEqual([await events(culvert, "retried"), await events(culvert, "ejected")], [0, 0]);
+  });
+}

@@ -59,11 +59,23 @@ describe("an endpoint", () => {
       const it = endpoint();
       connectFailed(it, false, 0, middle);
       connectBegan(it, nowMs);
-      assert.equal(connectSucceeded(it), true);
+      assert.equal(connectSucceeded(it, nowMs), true);
       assert.equal(isAvailable(it, nowMs), true);
-      assert.equal(connectSucceeded(it), false);
-      assert.equal(connectFailed(it, false, nowMs, middle), 1000);
+      assert.equal(connectSucceeded(it, nowMs), false);
+      assert.equal(connectFailed(it, false, nowMs + 30_000, middle), 1000);
     }
+  });
+
+  test("that fails again within half a minute of its success is ejected for longer each time", () => {
+    const it = endpoint();
+    const times: number[] = [];
+    for (let i = 0; i < 6; i++) {
+      const nowMs = it.ejectedUntilMs;
+      assert.equal(connectBegan(it, nowMs), i > 0);
+      connectSucceeded(it, nowMs);
+      times.push(connectFailed(it, false, nowMs + 1, middle));
+    }
+    assert.deepEqual(times, [1000, 2000, 4000, 8000, 16000, 30000]);
   });
 
   test("is probed by the next connection when the client of the probe went away", () => {
