@@ -164,6 +164,7 @@ export class Pods {
   /** Of a pod whose namespace is gone for everybody else: whatever of it is open here is reset. */
   async withdrawGone(name: string): Promise<void> {
     this.#unseal(name);
+    this.#failed.delete(name);
     const pod = this.#enrolled.get(name);
     if (pod === undefined) return;
     this.#enrolled.delete(name);

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, unlinkSync } from "node:fs";
 import { test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
+import type { PodReport } from "../../src/telemetry/reports.ts";
 import { echo, nginx } from "./harness/applications.ts";
 import { removeCgroup } from "./harness/cgroup.ts";
 import { churn, EndlessChurn } from "./harness/churn.ts";
@@ -193,6 +194,26 @@ for (const how of ["its path is removed", "its last process ends"] as const) {
     if (how === "its path is removed") await node.uninstall();
   });
 }
+
+test("a pod that was refused and is gone is waited for like any other, and told as a fault no more", async () => {
+  await using mesh = await Mesh.start();
+  const node = mesh.node("a");
+  const late = node.pod("late", { isLate: true });
+  const culvert = await node.culvert();
+  await late.make();
+  const sidecar = await late.listen(15_001);
+  const stateOf = async () => (await node.report<{ pods: PodReport[] }>("pods")).pods[0]!;
+  late.announce();
+  await culvert.log.find("its refusal", ({ msg }) => /^pod not enrolled/.test(msg));
+  const refused = await stateOf();
+  assert.equal(refused.state, "refused");
+  assert.match(refused.because, /15001.*already in use/);
+  unlinkSync(late.netnsPath);
+  await untilMetric(culvert, "culvert_pods_waiting", (value) => value === 1);
+  const { state, because } = await stateOf();
+  assert.deepEqual([state, because], ["waiting", ""]);
+  await sidecar.end();
+});
 
 test("a pod whose cgroup is removed is withdrawn although something still holds its namespace, and is enrolled again when both are there", async () => {
   await using mesh = await Mesh.start();
