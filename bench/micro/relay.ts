@@ -10,15 +10,10 @@ import { changeOf } from "../../src/mesh/mesh-delta.ts";
 import type { MeshSnapshot } from "../../src/mesh/snapshot.ts";
 import { createSourcePorts } from "../../src/proxy/source-ports.ts";
 import { WorkerProxy } from "../../src/proxy/worker-proxy.ts";
+import type { Connection, ConnectionHandler, SocketWords } from "../../src/runtime/connection.ts";
 import { statCount } from "../../src/runtime/layout.ts";
 import { type Fd, native } from "../../src/runtime/native.ts";
-import {
-  type Acceptor,
-  type Connection,
-  type ConnectionHandler,
-  Reactor,
-  type SocketWords,
-} from "../../src/runtime/reactor.ts";
+import { type Acceptor, Reactor } from "../../src/runtime/reactor.ts";
 import { createCounters, WorkerCounters } from "../../src/telemetry/counters.ts";
 import { LineBatch } from "../../src/telemetry/log.ts";
 import { service, snapshot, workload } from "../../test/unit/mesh/fixtures.ts";

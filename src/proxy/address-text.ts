@@ -1,7 +1,7 @@
 // Socket addresses of the runtime in words and in text.
 
 import { addressFromWords, formatSocketAddress, type IpAddress } from "../mesh/address.ts";
-import type { SocketWords } from "../runtime/reactor.ts";
+import type { SocketWords } from "../runtime/connection.ts";
 
 export function formatSocketWords(address: SocketWords): string {
   return formatSocketAddress(addressFromWords(address.w0, address.w1, address.w2, address.w3), address.port);

@@ -10,8 +10,8 @@
 
 import { constants } from "node:os";
 import type { Protocol } from "../mesh/protocol.ts";
+import type { SocketWords } from "../runtime/connection.ts";
 import type { Fd } from "../runtime/native.ts";
-import type { SocketWords } from "../runtime/reactor.ts";
 import type { SeenAs } from "../telemetry/counters.ts";
 import type { ProxyContext } from "./context.ts";
 import type { ProxiedPod } from "./proxied-pod.ts";

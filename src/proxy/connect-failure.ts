@@ -2,7 +2,7 @@
 
 import { constants } from "node:os";
 import { getSystemErrorMessage } from "node:util";
-import type { SocketWords } from "../runtime/reactor.ts";
+import type { SocketWords } from "../runtime/connection.ts";
 import type { Result } from "../telemetry/counters.ts";
 import { describeError } from "../telemetry/errors.ts";
 import { formatSocketWords } from "./address-text.ts";

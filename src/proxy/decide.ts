@@ -3,7 +3,7 @@
 
 import type { MeshIndex, ServiceTarget } from "../mesh/mesh-index.ts";
 import type { Workload } from "../mesh/snapshot.ts";
-import type { SocketWords } from "../runtime/reactor.ts";
+import type { SocketWords } from "../runtime/connection.ts";
 import type { ConnectionRecord } from "../telemetry/access-log.ts";
 
 export type Decision =

@@ -2,7 +2,8 @@
 //
 //   captured plaintext (its own address is the original destination) -> connection to the application, source kept -> stream
 
-import type { Accepted, Acceptor, Connection, ConnectionHandler } from "../runtime/reactor.ts";
+import type { Connection, ConnectionHandler } from "../runtime/connection.ts";
+import type { Accepted, Acceptor } from "../runtime/reactor.ts";
 import { ApplicationRoute, type PodSources } from "./application-route.ts";
 import type { ProxyContext } from "./context.ts";
 import type { ProxiedPod } from "./proxied-pod.ts";

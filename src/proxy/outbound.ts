@@ -4,7 +4,8 @@
 
 import { familyOf } from "../mesh/address.ts";
 import { labelOf } from "../mesh/snapshot.ts";
-import type { Accepted, Acceptor, Connection, ConnectionHandler } from "../runtime/reactor.ts";
+import type { Connection, ConnectionHandler } from "../runtime/connection.ts";
+import type { Accepted, Acceptor } from "../runtime/reactor.ts";
 import type { ProxyContext } from "./context.ts";
 import { decide, transportTo } from "./decide.ts";
 import type { ProxiedPod } from "./proxied-pod.ts";

@@ -1,6 +1,6 @@
 // What the main thread may ask a worker while that works (answer.ts), and what it is told.
 
-import type { SocketWords } from "../runtime/reactor.ts";
+import type { SocketWords } from "../runtime/connection.ts";
 import type { Direction } from "../telemetry/counters.ts";
 import type { OpenConnection, RouteState } from "../telemetry/reports.ts";
 

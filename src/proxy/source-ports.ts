@@ -8,7 +8,7 @@
 //
 // Two tuples may share a slot: then a free port counts as used, never the other way round.
 
-import type { SocketWords } from "../runtime/reactor.ts";
+import type { SocketWords } from "../runtime/connection.ts";
 
 /** Below the ports that kernels choose for clients (32768–60999, the default); above those that services like to have. */
 export const firstSourcePort = 10_240;

@@ -10,9 +10,9 @@
 // FIN stays FIN: half-closed streams go on for as long as the applications want.
 
 import type { Protocol } from "../mesh/protocol.ts";
+import type { Connection, ConnectionHandler, SocketWords } from "../runtime/connection.ts";
 import { type Passage, passage, sourceMark } from "../runtime/layout.ts";
 import type { Fd } from "../runtime/native.ts";
-import type { Connection, ConnectionHandler, SocketWords } from "../runtime/reactor.ts";
 import { type ConnectionRecord, formatConnectionLine } from "../telemetry/access-log.ts";
 import type { DecidedBy, Direction, Flow, ProtocolWord, Result, SeenAs } from "../telemetry/counters.ts";
 import type { OpenConnection } from "../telemetry/reports.ts";

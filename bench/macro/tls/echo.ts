@@ -4,9 +4,10 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Connection, ConnectionHandler, TlsHandler } from "../../../src/runtime/connection.ts";
 import { statCount } from "../../../src/runtime/layout.ts";
 import { native } from "../../../src/runtime/native.ts";
-import { type Connection, type ConnectionHandler, Reactor, type TlsHandler } from "../../../src/runtime/reactor.ts";
+import { Reactor } from "../../../src/runtime/reactor.ts";
 
 const directory = process.argv[2]!;
 const read = (name: string) => readFileSync(join(directory, name));

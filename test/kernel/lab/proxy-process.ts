@@ -1,22 +1,21 @@
 // A stand-in for the proxy, in a process and cgroup of its own: the real Capture, and servers on its listeners that
 // greet every connection with what they know about it.
 
-import { openSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { openSync } from "node:fs";
 import net from "node:net";
 import { Capture } from "../../../src/kernel/capture.ts";
 import { enterProxyCgroup } from "../../../src/kernel/cgroup.ts";
 import { startHeartbeat } from "../../../src/kernel/heartbeat.ts";
 import { judgeInbound, judgeOutbound } from "../../../src/kernel/judge.ts";
-import { encodeU64, sizes } from "../../../src/kernel/layout.ts";
+import { encodeU32, encodeU64, sizes } from "../../../src/kernel/layout.ts";
 import type { OptOut } from "../../../src/kernel/opt-out.ts";
 import type { PodRequest, PreparedPod } from "../../../src/kernel/pod.ts";
-import { mapTypes } from "../../../src/kernel/probe-programs.ts";
 import { countReasons, type Reason } from "../../../src/kernel/reasons.ts";
 import { addressFromBytes, formatAddress, parseAddress, parseCidr, writeAddress } from "../../../src/mesh/address.ts";
-import { sourceMark, statCount } from "../../../src/runtime/layout.ts";
 import { bpfObjectsPath, type Fd, type NetnsCookie, native } from "../../../src/runtime/native.ts";
-import { Reactor, type SocketWords } from "../../../src/runtime/reactor.ts";
 import { serveCalls } from "./calls.ts";
+import { descriptors } from "./descriptors.ts";
+import { type DialAs, dialAs } from "./dial-as.ts";
 import { endpoint, type Greeting } from "./greeting.ts";
 
 export interface OptOutText {
@@ -39,15 +38,6 @@ interface StartOptions {
   pins?: string;
   unknownPods?: "pass" | "deny";
   kubeletCgroup?: string;
-}
-
-export interface DialAs {
-  pod: string;
-  source: string;
-  sourcePort: number;
-  destination: string;
-  port: number;
-  timeoutMs: number;
 }
 
 const [podsCgroup, proxyCgroup, mode] = process.argv.slice(2) as [string, string, string | undefined];
@@ -84,11 +74,6 @@ function requestOf(text: PodText): PodRequest {
   };
 }
 
-function socketWords(text: string, port: number): SocketWords {
-  const [w0, w1, w2, w3] = parseAddress(text)!.words;
-  return { w0: w0 | 0, w1: w1 | 0, w2: w2 | 0, w3: w3 | 0, port };
-}
-
 /** Reads and removes the record, as native/reactor/original_destination.cc does. */
 function takeOriginal(socket: net.Socket): Greeting["original"] {
   const key = new Uint8Array(40);
@@ -97,9 +82,9 @@ function takeOriginal(socket: net.Socket): Greeting["original"] {
   writeAddress(parseAddress(socket.localAddress!)!, key, 16);
   view.setUint16(32, socket.remotePort!);
   view.setUint16(34, socket.localPort!);
-  const map = running().maps.original_destination.fd;
-  const { value } = native.bpf("mapLookup", { map, key, valueSize: 32 });
-  native.bpf("mapDelete", { map, key });
+  const map = running().maps.original_destination;
+  const value = map.lookup(key);
+  map.delete(key);
   if (value === undefined) return undefined;
   const record = new DataView(value.buffer, value.byteOffset);
   return {
@@ -216,34 +201,8 @@ const functions = {
     for (const server of servers.values()) server.close();
   },
 
-  /** From inside the pod, under that address; answers what the application says it sees, or the errno. */
-  async dialAs({ pod: name, ...way }: DialAs): Promise<{ greeting?: Greeting; errno?: number }> {
-    const { netns } = podNamed(name).pod;
-    const stats = new Float64Array(new SharedArrayBuffer(statCount * 8));
-    const reactor = new Reactor({ blocks: 8, worker: 0, poison: true, stats });
-    const { promise, resolve } = Promise.withResolvers<{ greeting?: Greeting; errno?: number }>();
-    const source = socketWords(way.source, way.sourcePort);
-    const destination = socketWords(way.destination, way.port);
-    reactor.connect(
-      { netns, source, isTransparent: true, mark: sourceMark, destination, timeoutMs: way.timeoutMs },
-      {
-        // The first FIN is ours, and so is the TIME_WAIT.
-        onConnected: (connection) => connection.shutdown(),
-        onData(connection, block, generation, offset, length) {
-          const text = Buffer.from(reactor.slab.subarray(offset, offset + length)).toString();
-          reactor.release(block, generation);
-          connection.close(0);
-          resolve({ greeting: JSON.parse(text) as Greeting });
-        },
-        onEnd() {},
-        onBlocked() {},
-        onDrained() {},
-        onClosed: (_connection, errno) => resolve({ errno }),
-      },
-    );
-    const answer = await promise;
-    reactor.close();
-    return answer;
+  dialAs({ pod: name, ...way }: DialAs & { pod: string }): Promise<{ greeting?: Greeting; errno?: number }> {
+    return dialAs(podNamed(name).pod.netns, way);
   },
 
   /** As if nobody listened any more, while the programs stay in force. */
@@ -259,8 +218,7 @@ const functions = {
     for (const [worker, age] of agesMs.entries()) {
       new DataView(value.buffer).setBigUint64(worker * 8, now - BigInt(age) * 1_000_000n, true);
     }
-    const map = mapOfShape(mapTypes.array, sizes.heartbeats);
-    native.bpf("mapUpdate", { map, key: new Uint8Array(4), value });
+    running().maps.heartbeats.update(encodeU32(0), value);
   },
 
   /** What kernel/judge.ts foretells of a connect by the host, and of the connection's arrival from there. */
@@ -289,25 +247,7 @@ const functions = {
     membership?.leave();
   },
 
-  /** What /proc says of this process's descriptors: kernel objects by kind, and how many descriptors of any kind. */
-  descriptors(): { links: number[]; maps: number[]; programs: number[]; sockets: number; namespaces: number } {
-    const found = { links: [] as number[], maps: [] as number[], programs: [] as number[], sockets: 0, namespaces: 0 };
-    for (const fd of readdirSync("/proc/self/fd")) {
-      try {
-        const info = readFileSync(`/proc/self/fdinfo/${fd}`, "utf8");
-        const target = readlinkSync(`/proc/self/fd/${fd}`);
-        const id = (name: string) => Number(info.match(new RegExp(`^${name}:\\s*(\\d+)`, "m"))?.[1]);
-        if (target.includes("bpf_link") || target.includes("bpf-link")) found.links.push(id("link_id"));
-        else if (target.includes("bpf-map")) found.maps.push(id("map_id"));
-        else if (target.includes("bpf-prog")) found.programs.push(id("prog_id"));
-        else if (target.startsWith("socket:")) found.sockets++;
-        else if (target.startsWith("/proc/") || target.startsWith("net:")) found.namespaces++;
-      } catch {
-        // The descriptor with which /proc/self/fd was read.
-      }
-    }
-    return found;
-  },
+  descriptors,
 
   writeBypass(entry: {
     source: string;
@@ -325,23 +265,9 @@ const functions = {
     const value = new Uint8Array(16);
     const now = process.hrtime.bigint();
     new DataView(value.buffer).setBigUint64(0, now - BigInt(entry.ageSeconds) * 1_000_000_000n, true);
-    native.bpf("mapUpdate", { map: mapOfShape(mapTypes.lruHash, 16), key, value });
+    running().maps.bypass.update(key, value);
   },
 };
 export type ProxyFunctions = typeof functions;
-
-/** Capture keeps its maps to itself; found among this process's descriptors. */
-function mapOfShape(type: number, valueSize: number): Fd {
-  for (const fd of readdirSync("/proc/self/fd")) {
-    try {
-      const info = readFileSync(`/proc/self/fdinfo/${fd}`, "utf8");
-      const isLike = (key: string, value: number) => new RegExp(`^${key}:\\s*${value}$`, "m").test(info);
-      if (isLike("map_type", type) && isLike("value_size", valueSize)) return Number(fd) as Fd;
-    } catch {
-      // As above.
-    }
-  }
-  throw new Error(`no map of type ${type} with values of ${valueSize} bytes`);
-}
 
 serveCalls(functions);

@@ -2,9 +2,10 @@
 
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import type { Connection, ConnectionHandler } from "../../../src/runtime/connection.ts";
 import { statCount } from "../../../src/runtime/layout.ts";
 import { type Fd, native } from "../../../src/runtime/native.ts";
-import { type Accepted, type Connection, type ConnectionHandler, Reactor } from "../../../src/runtime/reactor.ts";
+import { type Accepted, Reactor } from "../../../src/runtime/reactor.ts";
 import { workerStats } from "../../../src/telemetry/worker-stats.ts";
 
 export const ownNetns: Fd = native.netns("open", { path: "/proc/self/ns/net" }).netns;

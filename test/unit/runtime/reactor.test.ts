@@ -5,9 +5,9 @@ import { createServer, type Server, type Socket } from "node:net";
 import { constants } from "node:os";
 import { test } from "node:test";
 import { setImmediate as nextIteration } from "node:timers/promises";
+import type { Connection, ConnectionHandler } from "../../../src/runtime/connection.ts";
 import { blockBytes } from "../../../src/runtime/layout.ts";
 import { native } from "../../../src/runtime/native.ts";
-import type { Connection, ConnectionHandler } from "../../../src/runtime/reactor.ts";
 import { listenOnLoopback, loopback, ownNetns, pattern, ReactorFixture, Recorder, stat } from "./reactor-fixture.ts";
 
 /** kMaxReadBlocks of the reactor. */
@@ -175,9 +175,8 @@ test("what was written before the connection stood is sent when it does", async 
   const echoed = new Recorder();
   let upstream: Connection | undefined;
   const forward: ConnectionHandler = new (class extends Recorder {
-    override onData(connection: Connection, block: number, generation: number, offset: number, length: number): void {
-      const { reactor } = connection;
-      upstream = reactor.connect({ netns: ownNetns, destination: loopback(port), timeoutMs: 1000 }, echoed);
+    override onData(_: Connection, block: number, generation: number, offset: number, length: number): void {
+      upstream = fixture.reactor.connect({ netns: ownNetns, destination: loopback(port), timeoutMs: 1000 }, echoed);
       upstream?.write(block, generation, offset, length, true);
     }
   })();

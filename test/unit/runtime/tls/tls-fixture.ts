@@ -11,9 +11,9 @@ import {
   type TlsOptions as TlsServerOptions,
   connect as tlsConnect,
 } from "node:tls";
+import type { Connection, TlsHandler, TlsOptions } from "../../../../src/runtime/connection.ts";
 import { tlsFailure } from "../../../../src/runtime/layout.ts";
 import { native, type TlsContextOptions } from "../../../../src/runtime/native.ts";
-import type { Connection, TlsHandler, TlsOptions } from "../../../../src/runtime/reactor.ts";
 import { type Loopback, listenOnLoopback, loopback, pattern, ReactorFixture, Recorder } from "../reactor-fixture.ts";
 import { Authority, chainPem, type Identity, keyPem, pemOf } from "./certificates.ts";
 
