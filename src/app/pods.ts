@@ -62,9 +62,9 @@ export class Pods {
   /** False when the pod cannot be enrolled: its traffic passes as without Culvert or, if it is strict, fails; the log says why. */
   async enroll(pod: LocalPod): Promise<boolean> {
     let prepared: PreparedPod | undefined;
-    this.#sealed.delete(pod.name); // Capture takes over what it has.
     try {
       prepared = this.#capture.pods.prepare(pod);
+      this.#sealed.delete(pod.name); // Capture has taken over what that had.
       await this.#workers.addPod({
         type: "addPod",
         pod: {
