@@ -10,6 +10,7 @@ import type { NodeConfig } from "../discovery/node-config.ts";
 import { Capture } from "../kernel/capture.ts";
 import { enterProxyCgroup } from "../kernel/cgroup.ts";
 import { instancesIn, isRunning } from "../kernel/instances.ts";
+import { heartbeatStaleMs } from "../kernel/judge.ts";
 import { countReasons } from "../kernel/reasons.ts";
 import type { IpAddress } from "../mesh/address.ts";
 import { createSourcePorts } from "../proxy/source-ports.ts";
@@ -83,6 +84,11 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
     onLog: (lines) => output.write(lines),
     onEvent: (level, line) => nodeLog.add(level, line),
     onSourceRewritten: (pair) => pods.rewrittenPairs.add(pair, (podId) => pods.nameOf(podId)),
+    onSilence: (silent, what) =>
+      log.warn(
+        { workers: silent, what, afterMs: heartbeatStaleMs },
+        `${what} waits for a worker that hangs, and so does every later change; restart this node`,
+      ),
     onFailure(worker, err) {
       if (hasFailed) return; // It is told of an exception, and of its end.
       hasFailed = true;

@@ -1,6 +1,7 @@
 // The workers as the main thread sees them: start, tell all, wait until all have answered.
 
 import { Worker } from "node:worker_threads";
+import { heartbeatStaleMs } from "../kernel/judge.ts";
 import type { MeshDelta } from "../mesh/mesh-delta.ts";
 import type { Part, Parts, Question } from "../proxy/questions.ts";
 import type { FromWorker, ToWorker, WorkerSettings } from "./messages.ts";
@@ -16,6 +17,8 @@ export interface WorkerPoolEvents {
   onEvent(level: "info" | "warn", line: string): void;
   /** Between two pods of this node, one of each worker that comes upon it. */
   onSourceRewritten(pair: RewrittenPair): void;
+  /** What is done at once in a loop that runs is not yet done in theirs: `what` waits for them. */
+  onSilence(workers: readonly number[], what: string): void;
   /** A worker threw or ended unasked. The process must end: its connections are gone already. */
   onFailure(worker: number, error: unknown): void;
 }
@@ -69,13 +72,13 @@ export class WorkerPool {
   async applyMesh(deltas: readonly MeshDelta[]): Promise<void> {
     for (const delta of deltas) {
       this.tell({ type: "mesh", delta });
-      await this.#answered("meshApplied");
+      await this.#prompt("meshApplied", "a changed mesh");
     }
   }
 
   async addPod(message: Extract<ToWorker, { type: "addPod" }>): Promise<void> {
     this.tell(message);
-    await this.#answered(`podAdded ${message.pod.id}`);
+    await this.#prompt(`podAdded ${message.pod.id}`, "a pod that is enrolled");
   }
 
   /**
@@ -86,7 +89,7 @@ export class WorkerPool {
     const removal = this.#nextRemoval++;
     this.tell({ type: "removePod", podId, removal, resetsStreams });
     this.#answered(`podIdle ${removal}`).then(() => onIdle(this.#keptSources.delete(removal)));
-    await this.#answered(`podRemoved ${podId}`);
+    await this.#prompt(`podRemoved ${podId}`, "a pod that is withdrawn");
   }
 
   /** The parts of each worker's answer; undefined of those that did not answer in time: they hang. */
@@ -168,9 +171,17 @@ export class WorkerPool {
     if (asked.missing.size === 0) asked.resolve();
   }
 
-  #answered(answer: string): Promise<void> {
+  async #prompt(answer: string, what: string): Promise<void> {
+    const left = new Set(this.#workers.keys());
+    const timer = setTimeout(() => this.#events.onSilence([...left], what), heartbeatStaleMs);
+    await this.#answered(answer, left);
+    clearTimeout(timer);
+  }
+
+  /** `left`: what has not answered yet is in it. */
+  #answered(answer: string, left = new Set(this.#workers.keys())): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#waiting.push({ answer, left: new Set(this.#workers.keys()), resolve });
+    this.#waiting.push({ answer, left, resolve });
     return promise;
   }
 }

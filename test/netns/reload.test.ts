@@ -253,6 +253,28 @@ test("1,000 reloads under load, endpoints added and removed: no failed connectio
   assert.equal(await server.receive(5), "still", "its service has no endpoint any more, and it goes on");
 });
 
+test("a reload that waits for a worker that hangs says so, and which", async () => {
+  await using mesh = await Mesh.start();
+  const node = mesh.node("a");
+  const client = node.pod("client");
+  const service = mesh.service("echo", { port: 7000, endpoints: [node.pod("server").serve(echo(7000))] });
+  const culvert = await node.culvert({ workers: 2, env: { CULVERT_TEST_BUSY: "1", NODE_ENV: "test" } });
+  const isHung = () => culvert.log.items.find(({ msg }) => msg.startsWith("worker hangs"));
+  // Whichever worker accepts first has a connection: soon it is the other's turn.
+  for (let i = 0; isHung() === undefined && i < 600; i++) {
+    await (await client.socket()).connect(service.ipv4, 7000).catch(() => {});
+    await new Promise((resolve) => setTimeout(resolve, 50)); // Nothing tells that a heartbeat is stale.
+  }
+  assert.equal(isHung()?.worker, 1);
+  service.endpoints = [];
+  node.writeMesh({ workers: 2 });
+  process.kill(culvert.pid, "SIGHUP");
+  const { level, workers } = await culvert.log.find("the warning", ({ msg }) => msg.includes("waits for a worker"));
+  assert.deepEqual([level, workers], ["warn", [1]]);
+  assert.equal(count(culvert, "mesh reloaded"), 0);
+  await culvert.kill();
+});
+
 test("of a strict pod that mesh.yaml calls by another path nothing passes by while it is withdrawn and enrolled again", async (t) => {
   await using mesh = await Mesh.start();
   const node = mesh.node("a");
