@@ -285,6 +285,50 @@ services:
     assert.ok(good > 150, `${good} were good`);
   });
 
+  test("tells every kind of conflict that an edit brings in, and is well again without it", () => {
+    const workloads = `workloads:
+  - { name: v, node: a, addresses: [10.0.0.1], labels: { app: p }, netns: /n/1, ports: [{ name: http, port: 80 }] }
+  - { name: w, node: b, addresses: [10.0.0.2] }
+`;
+    const services = `services:
+  - { name: s, addresses: [10.96.0.1], ports: [{ port: 80, targetPort: http }], selector: { app: p } }
+  - { name: t, addresses: [10.96.0.2], ports: [{ port: 80 }], endpoints: [w] }
+`;
+    const base = `${head}nodes:\n  - { name: b, addresses: [192.0.2.9] }\n`;
+    const workload = (rest: string) => base + workloads + rest + services;
+    const service = (rest: string) => base + workloads + services + rest;
+    const good = base + workloads + services;
+    for (const wrong of [
+      workload("  - { name: v, node: a, addresses: [10.0.0.9] }\n"),
+      workload("  - { name: x, node: a, addresses: [10.0.0.1] }\n"),
+      workload("  - { name: x, node: a, addresses: [10.0.0.9, 10.0.0.9] }\n"),
+      workload("  - { name: x, node: a, addresses: [10.96.0.1] }\n"),
+      workload("  - { name: x, node: c, addresses: [10.0.0.9] }\n"),
+      workload("  - { name: x, node: a, addresses: [10.0.0.9], netns: /n/1 }\n"),
+      workload(
+        "  - { name: x, node: a, addresses: [10.0.0.9], ports: [{ name: http, port: 1 }, { name: http, port: 2 }] }\n",
+      ),
+      service("  - { name: s, addresses: [10.96.0.9], ports: [{ port: 80 }], endpoints: [] }\n"),
+      service("  - { name: u, addresses: [10.96.0.1], ports: [{ port: 80 }], endpoints: [] }\n"),
+      service("  - { name: u, addresses: [10.0.0.1], ports: [{ port: 80 }], endpoints: [] }\n"),
+      service("  - { name: u, addresses: [192.0.2.9], ports: [{ port: 80 }], endpoints: [] }\n"),
+      service("  - { name: u, addresses: [10.96.0.9], ports: [{ port: 80 }, { port: 80 }], endpoints: [] }\n"),
+      service("  - { name: u, addresses: [10.96.0.9], ports: [{ port: 80 }], endpoints: [x] }\n"),
+      service("  - { name: u, addresses: [10.96.0.9], ports: [{ port: 80 }], endpoints: [w, default/w] }\n"),
+      service("  - { name: u, addresses: [10.96.0.9], ports: [{ port: 80, targetPort: http }], endpoints: [w] }\n"),
+      good.replace("name: w,", "name: x,"),
+      good.replace("name: http", "name: grpc"),
+      good.replace("app: p }, netns", "app: q }, netns").replace("name: w,", "name: w, labels: { app: p },"),
+    ]) {
+      const file = new Edited();
+      assert.deepEqual(
+        [good, wrong, good].map((text) => file.becomes(text)),
+        [true, false, true],
+        wrong,
+      );
+    }
+  });
+
   test("keeps every workload and service that says what it said as the same object", () => {
     fc.assert(
       fc.property(
@@ -368,6 +412,25 @@ services:
       if (last !== undefined) assert.equal(next.snapshot.workloads[0], last.snapshot.workloads[0]);
       last = next;
     }
+  });
+
+  test("has the endpoints of a selector in the order of the workloads, also when those only change places", () => {
+    const lines = ["v", "w", "x"].map(
+      (name, i) => `  - { name: ${name}, node: a, addresses: [10.0.0.${i + 1}], labels: { app: p } }\n`,
+    );
+    const text = (order: readonly number[]) =>
+      `${head}workloads:\n${order.map((i) => lines[i]).join("")}services:
+  - { name: s, addresses: [10.96.0.1], ports: [{ port: 80 }], selector: { app: p } }
+`;
+    const file = new Edited();
+    for (const order of [
+      [0, 1, 2],
+      [1, 0, 2],
+      [2, 1, 0],
+      [0, 2, 1],
+      [1, 0, 2],
+    ])
+      assert.ok(file.becomes(text(order)));
   });
 
   test("keeps workloads in flow style when services stand in a block", () => {
