@@ -53,7 +53,7 @@ enum class Command : int32_t {
   kStartTls = 14,    // [c g] context id, 1 for the server's role, ms until kTlsAccept, protocols (bits of the context's
                      //       list, one of them must be agreed on; 0: none): before anything is read or written
   kTlsAccept = 15,   // [c g] the peer of an established session may use the connection
-  kTlsRefuse = 16    // [c g] alert: it may not
+  kTlsRefuse = 16    // [c g] alert: it may not, or no longer; what is queued is dropped
 };
 inline constexpr int kConnectRecords = 3;
 // Whether a connection that was asked for with a bypass map arrived as it was made.

@@ -137,8 +137,8 @@ void Reactor::ExecuteTlsAccept(const int32_t *words) {
 
 void Reactor::ExecuteTlsRefuse(const int32_t *words) {
   Connection *connection = Find(words);
-  if (connection == nullptr || !connection->Has(kTlsPending)) return;
-  if (tls_[words[1]]->IsEstablished()) tls_[words[1]]->SendAlert(words[3]);
+  if (connection == nullptr) return;
+  if (connection->Has(kTls) && tls_[words[1]]->IsEstablished()) tls_[words[1]]->SendAlert(words[3]);
   EndAfterAlert(connection->fd);
   Finish(words[1], 0);
 }

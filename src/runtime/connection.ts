@@ -120,7 +120,10 @@ export class Connection {
     this.#send(command.tlsAccept, 0, 0);
   }
 
-  /** After `onTlsEstablished`: ends the connection with that alert (RFC 8446 §6.2), such as 49, access_denied. */
+  /**
+   * After `onTlsEstablished`, also after `acceptPeer`: ends the connection with that alert (RFC 8446 §6.2), such as 49,
+   * access_denied. What is queued is dropped.
+   */
   refusePeer(alert: number): void {
     if (this.isClosing) return;
     this.isClosing = true;

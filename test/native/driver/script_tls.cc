@@ -70,11 +70,16 @@ void Script::DisturbTls(Stream &stream) {
     }
     return;
   }
+  // One that is known can be told what happens to its stream.
+  uint64_t id = IdOf(stream);
+  if (stream.tls == Tls::kAccepted && id != 0 && random_.OneIn(16)) {
+    broken[id] = 1;
+    Refuse(stream);
+    return;
+  }
   // These change nothing.
   AddFor(stream, {int32_t(Command::kStartTls), 0, 0, kMutual, 1, 1, kProtocols});
-  if (stream.tls != Tls::kAccepted) return;
-  AddFor(stream, {int32_t(Command::kTlsAccept)});
-  AddFor(stream, {int32_t(Command::kTlsRefuse), 0, 0, kRefusal});
+  if (stream.tls == Tls::kAccepted) AddFor(stream, {int32_t(Command::kTlsAccept)});
 }
 
 } // namespace culvert::driver

@@ -152,6 +152,19 @@ test("a peer that is refused gets the alert that was asked for, and none of its 
   assert.deepEqual(handler.told, ["established 0", "closed 0 true"]);
 });
 
+test("a peer that was accepted can be refused later: it gets the alert, and the connection is gone", async () => {
+  const handler = new TlsRecorder();
+  using fixture = new TlsServerFixture(() => handler);
+  const socket = await fixture.dialTls();
+  socket.write("please");
+  await handler.hears("bytes 6");
+  handler.connection!.refusePeer(49);
+  const [error] = (await once(socket, "error")) as [NodeJS.ErrnoException];
+  assert.match(error.message, /access denied/);
+  assert.deepEqual(handler.told, ["established 0", "data", "bytes 6", "closed 0 true"]);
+  assert.equal(fixture.stats[stat.tlsSessions], 0);
+});
+
 test("half-close: close_notify and FIN end one direction, the other goes on", async () => {
   const handler = new TlsRecorder();
   using server = new TlsServerFixture(() => handler);
