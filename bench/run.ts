@@ -8,7 +8,7 @@ import { SampleBook, toFigures } from "./figures.ts";
 import { commit, machineFacts } from "./machine.ts";
 import { measureChurn } from "./macro/churn.ts";
 import { measureConfig } from "./macro/config.ts";
-import { firstByteWorks } from "./macro/first-byte.ts";
+import { firstByteServers, firstByteWorks } from "./macro/first-byte.ts";
 import { measureIdle } from "./macro/idle.ts";
 import { subjects as proxies } from "./macro/subjects.ts";
 import { measureWorks, tcpWorks, type Work } from "./macro/tcp.ts";
@@ -47,22 +47,27 @@ const progress = (line: string) => console.error(`bench: ${line}`);
 const proxiesNamed = (names: readonly string[]) => proxies.filter(({ name }) => names.includes(name));
 
 /** A benchmark of works that all subjects do in every round. */
-function inRounds(works: readonly Work[]): Benchmark {
+function inRounds(works: readonly Work[], subjects: readonly Subject[], seconds: number, applications = {}): Benchmark {
   return {
-    subjects: proxies,
+    subjects,
     baselines: ["unmeshed", "haproxy-tcp"],
-    full: { rounds: 10, seconds: 3 },
+    full: { rounds: 10, seconds },
     measure: async ({ quick, rounds, seconds, subjects }, book) => {
       const settings = { rounds, durationMs: seconds * 1000, warmupMs: quick ? 20 : 300 };
-      await measureWorks(works, proxiesNamed(subjects), settings, book, progress);
+      await measureWorks(works, proxiesNamed(subjects), settings, book, progress, applications);
       return 0;
     },
   };
 }
 
 const benchmarks: Readonly<Record<string, Benchmark>> = {
-  tcp: inRounds(tcpWorks),
-  "first-byte": inRounds(firstByteWorks),
+  tcp: inRounds(tcpWorks, proxies, 3),
+  "first-byte": inRounds(
+    firstByteWorks,
+    proxiesNamed(["unmeshed", "culvert-relay", "haproxy-tcp"]),
+    2,
+    firstByteServers,
+  ),
   reactor: {
     subjects: layers.map((name) => ({ name })),
     baselines: ["bytes"],

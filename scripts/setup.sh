@@ -31,7 +31,10 @@ case $purpose in
     command -v go /usr/local/go/bin/go >/dev/null || packages+=(golang-go)
     ;;
   kernels) packages+=(nginx-light curl qemu-system-x86 busybox e2fsprogs) ;;
-  bench) packages+=(nginx-light libnginx-mod-stream haproxy procps linux-perf) ;;
+  bench)
+    packages+=(nginx-light libnginx-mod-stream haproxy procps linux-perf)
+    packages+=(openssh-server exim4-daemon-light postgresql-15 mariadb-server-core)
+    ;;
 esac
 
 install_packages() {

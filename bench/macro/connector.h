@@ -1,5 +1,5 @@
 // Short connections that the client closes first, N at a time (see load.cc): after the answer to its message, or after
-// the server's greeting. Failures are counted and tried again.
+// the server's first bytes. Failures are counted and tried again.
 #pragma once
 
 #include <cstring>
@@ -72,8 +72,10 @@ private:
       getsockopt(attempt.fd, SOL_SOCKET, SO_ERROR, &error, &length);
       if (error != 0) return Fail(attempt, error);
       attempt.state = Attempt::State::kWaiting;
-      if (!is_greeted_) {
-        if (send(attempt.fd, chunk, options_.size, MSG_NOSIGNAL) < 0) return Fail(attempt, errno);
+      if (!is_greeted_ || !options_.question.empty()) {
+        const char *message = is_greeted_ ? options_.question.data() : chunk;
+        const size_t length = is_greeted_ ? options_.question.size() : options_.size;
+        if (send(attempt.fd, message, length, MSG_NOSIGNAL) < 0) return Fail(attempt, errno);
         return; // edge-triggered, but what arrived before the message cannot be its answer
       }
     }
@@ -81,7 +83,7 @@ private:
     if (n < 0 && errno == EAGAIN) return;
     if (n <= 0) return Fail(attempt, n == 0 ? EPIPE : errno);
     attempt.received += static_cast<size_t>(n);
-    if (attempt.received < options_.size) return;
+    if (attempt.received < wanted_) return;
     close(attempt.fd);
     attempt.state = Attempt::State::kIdle;
     if (!is_measuring_) return;
@@ -100,6 +102,7 @@ private:
   Report &report_;
   const int epoll_;
   const bool is_greeted_ = options_.mode == "greeting";
+  const size_t wanted_ = is_greeted_ ? 1 : options_.size;
   std::vector<Attempt> attempts_;
   size_t sequence_ = 0;
   size_t bucket_ = 0;

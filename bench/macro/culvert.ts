@@ -20,6 +20,9 @@ export const culvertRelay: Subject = {
     const sink = mesh.service("sink", { port: sinkPort, endpoints: [first!] });
     const short = mesh.service("short", { port: echoPort, endpoints: servers });
     const greeting = mesh.service("greeting", { port: greetingPort, endpoints: servers });
+    const applications = place.applications.map(({ name, pod, port }) =>
+      mesh.service(`${name}-service`, { port, endpoints: [pod] }),
+    );
     await mesh.up();
     const meshFile = join(mesh.directory, "mesh.yaml");
     const socket = join(mesh.directory, "admin.sock");
@@ -29,7 +32,7 @@ export const culvertRelay: Subject = {
       socket,
       pins: place.node.pins,
       pods: place.node.pods,
-      services: new Map([echo, sink, short, greeting].map((service) => [service.name, service])),
+      services: new Map([echo, sink, short, greeting, ...applications].map((service) => [service.name, service])),
       options: { workers: 1 },
     });
     return {
@@ -39,7 +42,13 @@ export const culvertRelay: Subject = {
         const at = (service: typeof echo) => [
           family === 4 ? `${service.ipv4}:${service.port}` : `[${service.ipv6}]:${service.port}`,
         ];
-        return { echo: at(echo), sink: at(sink), short: at(short), greeting: at(greeting) };
+        return {
+          echo: at(echo),
+          sink: at(sink),
+          short: at(short),
+          greeting: at(greeting),
+          ...Object.fromEntries(place.applications.map(({ name }, i) => [name, at(applications[i]!)])),
+        };
       },
     };
   },

@@ -5,7 +5,9 @@
 //   load rate OPTIONS TARGET...      a fixed rate; times count from when a message was due, so a stall is not hidden
 //   load bulk OPTIONS TARGET         one stream, one way; the sink's own count of bytes ends the measurement
 //   load connect OPTIONS TARGET...   connect, one message there and back, close (the client first), again
-//   load greeting OPTIONS TARGET...  connect, wait for the server's greeting, close (the client first), again
+//   load greeting OPTIONS TARGET...  connect, send --question (hexadecimal) if there is one, wait for the server's
+//   first
+//                                    bytes, close (the client first), again
 //
 // Prints one JSON object. Every error is counted by name, none is hidden; CPU times are those of the measured window.
 #include <cstdlib>
@@ -54,6 +56,13 @@ sockaddr_storage ParseTarget(const std::string &text) {
   return address;
 }
 
+std::string FromHex(const std::string &digits) {
+  std::string bytes;
+  for (size_t i = 0; i + 1 < digits.size(); i += 2)
+    bytes.push_back(static_cast<char>(std::stoi(digits.substr(i, 2), nullptr, 16)));
+  return bytes;
+}
+
 Options ParseOptions(int argc, char **argv) {
   Options options;
   options.mode = argv[1];
@@ -69,6 +78,8 @@ Options ParseOptions(int argc, char **argv) {
       options.connections = static_cast<size_t>(value);
     else if (word == "--size")
       options.size = static_cast<size_t>(value);
+    else if (word == "--question")
+      options.question = FromHex(argv[i]);
     else if (word == "--rate")
       options.rate = value;
     else if (word == "--warmup-ms")

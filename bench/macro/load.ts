@@ -19,6 +19,8 @@ export interface Load {
   connections?: number;
   /** Messages per second, for `rate`. */
   rate?: number;
+  /** What the client says first, for `greeting`, in hexadecimal digits. */
+  question?: string | undefined;
   /** Width of the series' buckets, for `connect`. */
   bucketMs?: number;
   /** Processes whose CPU time is taken. */
@@ -48,7 +50,8 @@ export function loadProgram(): Promise<string> {
 
 /** Runs a load in `client` to its end. Throws when it could not be run; errors of single connections are in the report. */
 export async function runLoad(client: Host, load: Load): Promise<LoadReport> {
-  const options: [string, number | undefined][] = [
+  const options: [string, number | string | undefined][] = [
+    ["--question", load.question],
     ["--connections", load.connections],
     ["--rate", load.rate],
     ["--warmup-ms", load.warmupMs],

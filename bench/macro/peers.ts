@@ -10,6 +10,8 @@ import type { Carrier, Subject } from "./subjects.ts";
 
 const nginxModule = "/usr/lib/nginx/modules/ngx_stream_module.so";
 const ports = [echoPort, sinkPort, shortPort, greetingPort];
+/** Where the first of the place's applications is reached; the others follow. */
+const applicationPort = 7100;
 
 export const haproxyTcp: Subject = {
   name: "haproxy-tcp",
@@ -62,6 +64,10 @@ export const nginxStream: Subject = {
       listener(sinkPort, "sink"),
       listener(shortPort, "short"),
       listener(greetingPort, "greeting"),
+      ...place.applications.flatMap(({ name, pod, port }, i) => [
+        upstream(name, [pod], port),
+        listener(applicationPort + i, name),
+      ]),
       "}",
     ];
     writeFileSync(configuration, lines.join("\n"));
@@ -107,6 +113,7 @@ async function startHaproxy(place: Place, options: HaproxyOptions): Promise<Carr
     ...proxy("sink", sinkPort, [first!], sinkPort, options.sink),
     ...proxy("short", shortPort, place.servers, echoPort),
     ...proxy("greeting", greetingPort, place.servers, greetingPort),
+    ...place.applications.flatMap(({ name, pod, port }, i) => proxy(name, applicationPort + i, [pod], port)),
   ];
   const configuration = join(place.mesh.directory, "haproxy.cfg");
   writeFileSync(configuration, `${lines.join("\n")}\n`);
@@ -118,6 +125,12 @@ async function startHaproxy(place: Place, options: HaproxyOptions): Promise<Carr
 async function listening(place: Place, running: RunningProcess, log: string): Promise<Carrier> {
   await until(() => isListening(place.client, ports), "the peer", running, log);
   const at = (port: number) => [`127.0.0.1:${port}`];
-  const targets = { echo: at(echoPort), sink: at(sinkPort), short: at(shortPort), greeting: at(greetingPort) };
+  const targets = {
+    echo: at(echoPort),
+    sink: at(sinkPort),
+    short: at(shortPort),
+    greeting: at(greetingPort),
+    ...Object.fromEntries(place.applications.map(({ name }, i) => [name, at(applicationPort + i)])),
+  };
   return { process: running, targets: () => targets };
 }

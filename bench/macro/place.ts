@@ -25,8 +25,12 @@ export const shortPort = 7002;
  */
 export const serverCount = 10;
 
-/** What the client dials. */
+/** Servers that only some benchmarks need, by name: each listens on one port of a pod of its own. */
+export type Applications = Readonly<Record<string, Application>>;
+
+/** What the client dials, and for each of the place's applications, by its name. */
 export interface Targets {
+  readonly [name: string]: readonly string[];
   /** One server that echoes. */
   readonly echo: readonly string[];
   /** One server that swallows. */
@@ -42,17 +46,23 @@ export class Place implements AsyncDisposable {
   readonly node: MeshNode;
   readonly client: Pod;
   readonly servers: readonly Pod[];
+  readonly applications: readonly { readonly name: string; readonly pod: Pod; readonly port: number }[];
 
-  private constructor(mesh: Mesh, load: string) {
+  private constructor(mesh: Mesh, load: string, applications: Applications) {
     this.mesh = mesh;
     this.node = mesh.node("node");
     this.client = this.node.pod("client");
     this.servers = Array.from({ length: serverCount }, (_, i) => this.node.pod(`server-${i}`).serve(server(load)));
+    this.applications = Object.entries(applications).map(([name, application]) => ({
+      name,
+      pod: this.node.pod(name).serve(application),
+      port: application.ports[0]!,
+    }));
   }
 
-  static async start(): Promise<Place> {
+  static async start(applications: Applications = {}): Promise<Place> {
     const load = await loadProgram();
-    return new Place(await Mesh.start(), load);
+    return new Place(await Mesh.start(), load, applications);
   }
 
   get #logs(): string {

@@ -21,6 +21,7 @@ struct Options {
   std::string mode;
   size_t connections = 1;
   size_t size = 100;
+  std::string question; // what a client of `greeting` says first; empty: nothing
   int64_t rate = 0;
   int64_t warmup_ns = 200'000'000;
   int64_t duration_ns = 3'000'000'000;

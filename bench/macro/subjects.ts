@@ -2,6 +2,7 @@
 // one worker). Peers listen on the client's loopback and are dialled directly, so that they have no more hops than what
 // is captured: client, loopback, proxy, veth, server. README.md says how each is set up, and why.
 
+import type { Pod } from "../../test/netns/harness/pod.ts";
 import type { RunningProcess } from "../../test/netns/harness/running-process.ts";
 import { culvertRelay } from "./culvert.ts";
 import { haproxyTcp, haproxyTcpTuned, nginxStream } from "./peers.ts";
@@ -27,8 +28,8 @@ const unmeshed: Subject = {
   name: "unmeshed",
   start: async (place) => {
     await place.mesh.up();
-    const at = (family: 4 | 6, port: number) =>
-      place.servers.map((server) => (family === 4 ? `${server.ipv4}:${port}` : `[${server.ipv6}]:${port}`));
+    const at = (family: 4 | 6, port: number, pods: readonly Pod[] = place.servers) =>
+      pods.map((pod) => (family === 4 ? `${pod.ipv4}:${port}` : `[${pod.ipv6}]:${port}`));
     return {
       process: undefined,
       targets: (family) => ({
@@ -36,6 +37,7 @@ const unmeshed: Subject = {
         sink: at(family, sinkPort).slice(0, 1),
         short: at(family, echoPort),
         greeting: at(family, greetingPort),
+        ...Object.fromEntries(place.applications.map(({ name, pod, port }) => [name, at(family, port, [pod])])),
       }),
     };
   },

@@ -5,7 +5,7 @@
 import type { SampleBook } from "../figures.ts";
 import { orderOfRound } from "../statistics.ts";
 import type { Load, LoadReport } from "./load.ts";
-import { Place, type Targets } from "./place.ts";
+import { type Applications, Place } from "./place.ts";
 import { type Running, runThrough, startSubject } from "./running.ts";
 import type { Subject } from "./subjects.ts";
 
@@ -17,8 +17,9 @@ export interface TcpSettings {
 }
 
 export interface Work {
-  readonly load: Pick<Load, "mode" | "connections" | "rate">;
-  readonly target: keyof Targets;
+  readonly load: Pick<Load, "mode" | "connections" | "rate" | "question">;
+  /** Which of the targets (place.ts). */
+  readonly target: string;
   readonly figures: readonly Measure[];
 }
 
@@ -92,11 +93,12 @@ export async function measureWorks(
   settings: TcpSettings,
   book: SampleBook,
   progress: (line: string) => void,
+  applications: Applications = {},
 ): Promise<void> {
   await using stack = new AsyncDisposableStack();
   const running: Running[] = [];
   for (const subject of subjects) {
-    running.push(await startSubject(subject, stack.use(await Place.start())));
+    running.push(await startSubject(subject, stack.use(await Place.start(applications))));
   }
   for (let round = 0; round < settings.rounds; ++round) {
     for (const work of works) {
@@ -113,7 +115,7 @@ async function measure(running: Running, work: Work, settings: TcpSettings, book
     ...work.load,
     durationMs,
     warmupMs,
-    targets: carrier.targets(4)[work.target],
+    targets: carrier.targets(4)[work.target]!,
   });
   // A figure taken while connections failed is not a figure.
   const errors = Object.entries(report.errors).map(([name, count]) => `${count} × ${name}`);

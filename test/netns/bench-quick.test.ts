@@ -68,11 +68,13 @@ test("the churn benchmark measures Culvert beside unmeshed over both families, w
   }
 });
 
-test("the first-byte benchmark measures how long a greeting takes through every subject, and its ratio to unmeshed", async () => {
+test("the first-byte benchmark measures how long SSH, SMTP, MySQL and PostgreSQL take to answer beside unmeshed", async () => {
   const figures = await quick("first-byte");
-  const installed = subjects.filter((subject) => subject.missing?.() === undefined).map(({ name }) => name);
-  for (const subject of installed) {
-    for (const name of ["first_byte_us_p50", "first_byte_us_p99"]) {
+  const servers = ["", "_openssh", "_exim", "_mariadb", "_postgresql"];
+  const compared = ["unmeshed", "culvert-relay", "haproxy-tcp"];
+  const missing = subjects.filter((subject) => subject.missing?.() !== undefined).map(({ name }) => name);
+  for (const subject of compared.filter((name) => !missing.includes(name))) {
+    for (const name of servers.flatMap((server) => [`first_byte_us_p50${server}`, `first_byte_us_p99${server}`])) {
       assertMeasured(figures, name, subject);
       if (subject !== "unmeshed") assertMeasured(figures, `${name}_to_unmeshed`, subject);
     }

@@ -21,6 +21,7 @@ export function openssh(port = 22): Application {
     "PermitRootLogin=yes",
     "StrictModes=no",
     "PidFile=none",
+    "MaxStartups=1000",
     'AuthorizedKeysFile="$1/client.pub"',
   ];
   return script(
@@ -48,6 +49,7 @@ export function exim(port = 25): Application {
     "tls_advertise_hosts =",
     "keep_environment =",
     "queue_only",
+    "smtp_accept_max = 0",
     "acl_smtp_rcpt = accept",
   ];
   return {
@@ -84,6 +86,8 @@ export function mariadb(port = 3306): Application {
   const options = [
     ...["--no-defaults", "--user=root", "--skip-grant-tables", "--innodb=OFF", "--default-storage-engine=Aria"],
     ...['--datadir="$1"', '--socket="$1/socket"', '--pid-file="$1/pid"', `--port=${port}`, "--bind-address='*'"],
+    // It blocks a client that often connects and says nothing, as a benchmark's does.
+    ...["--skip-name-resolve", "--max-connect-errors=4294967295"],
   ];
   return script("mariadbd", [port], [`exec /usr/sbin/mariadbd ${options.join(" ")}`]);
 }
