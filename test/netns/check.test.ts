@@ -157,6 +157,18 @@ test("check names what is wrong with the machine, with its fix, without a node",
   for (const { title, how, ...expected } of faults) assertNamed(await problems(node, [], how), expected, title);
 });
 
+test("check fails where --socket names a node that does not run, and says which socket is not there", async () => {
+  await using mesh = await Mesh.start();
+  const node = mesh.node("a");
+  await mesh.up();
+  const found = await problems(node, ["--socket", "/nope", "-c", node.writeMesh()]);
+  assertNamed(
+    found,
+    { check: "running", state: "fault", says: /\/nope: there is no such socket/, fix: /start it with culvert node/ },
+    "a socket that is not there",
+  );
+});
+
 test("check names what of a mesh file does not fit the machine, with its fix, before anything is started", async (t) => {
   await using mesh = await Mesh.start();
   const node = mesh.node("a");

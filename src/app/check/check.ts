@@ -17,6 +17,8 @@ export interface CheckOptions {
   readonly configPath: string | undefined;
   /** Of the node that may run; undefined: the mesh file's. */
   readonly socket: string | undefined;
+  /** Whether the caller asks for the node of that very socket: then one that does not run is a fault. */
+  readonly isNamed: boolean;
 }
 
 export interface CheckedPart {
@@ -24,7 +26,7 @@ export interface CheckedPart {
   readonly findings: readonly Finding[];
 }
 
-export async function check({ version, configPath, socket }: CheckOptions): Promise<CheckedPart[]> {
+export async function check({ version, configPath, socket, isNamed }: CheckOptions): Promise<CheckedPart[]> {
   const machine = await machineFindings();
   const parts: CheckedPart[] = [{ part: "machine", findings: machine }];
   const isInstalled = machine.some((it) => it.check === "installation" && it.state === "ok");
@@ -32,7 +34,7 @@ export async function check({ version, configPath, socket }: CheckOptions): Prom
 
   const named = configPath === undefined ? undefined : readMeshFile(configPath);
   const place = socket ?? named?.mesh?.node.admin.socket;
-  const node = await nodeFindings(place, version);
+  const node = await nodeFindings(place, version, isNamed);
   const file = named ?? (node.status === undefined ? undefined : readMeshFile(node.status.mesh.file));
   if (file !== undefined) {
     const fits = file.mesh === undefined ? [] : meshFindings(file.mesh, node.status !== undefined);
@@ -50,8 +52,9 @@ export async function check({ version, configPath, socket }: CheckOptions): Prom
 async function nodeFindings(
   socket: string | undefined,
   version: string,
+  isNamed: boolean,
 ): Promise<{ status?: StatusReport; findings: Finding[] }> {
-  if (socket === undefined || !existsSync(socket)) {
+  if (socket === undefined || (!isNamed && !existsSync(socket))) {
     const where =
       socket === undefined
         ? "/run/culvert has no admin socket, or several: then name one with --socket"

@@ -17,6 +17,7 @@ export function addCheck(program: Command, version: string): void {
       "after",
       `
 √ is well, ‼ could be better, × does not work. Works before Culvert runs too: then only the machine is looked at.
+That no node runs is ×, where --socket names it, and otherwise ‼.
 Exit codes: 0 no ×, 1 at least one.
 
 Examples:
@@ -27,7 +28,12 @@ Examples:
     .action(async (options: NodeOptions & { config?: string }) => {
       const { check } = await import("../../app/check/check.ts");
       const socket = namedSocket(options.socket) ?? (options.config === undefined ? onlySocket() : undefined);
-      const parts = await check({ version, configPath: options.config, socket });
+      const parts = await check({
+        version,
+        configPath: options.config,
+        socket,
+        isNamed: options.socket !== undefined,
+      });
       show(options.output, { parts }, () => parts.map(partText).join("\n\n"));
       if (parts.some(({ findings }) => findings.some(({ state }) => state === "fault"))) {
         process.exitCode = exitCodes.failed.code;

@@ -41,7 +41,7 @@ Examples:
       const now = new Date();
       const file = options.file ?? `culvert-sysdump-${now.toISOString().replaceAll(/[:.]/g, "-")}.zip`;
       const socket = namedSocket(options.socket) ?? onlySocket();
-      const entries = new Map(await machineEntries(version, socket));
+      const entries = new Map(await machineEntries(version, socket, options.socket !== undefined));
       for (const [name, page] of pages) entries.set(name, await pageText(socket, page));
       const { zipSync } = await import("fflate");
       const bytes = Object.fromEntries(
@@ -52,10 +52,14 @@ Examples:
     });
 }
 
-async function machineEntries(version: string, socket: string | undefined): Promise<[string, string][]> {
+async function machineEntries(
+  version: string,
+  socket: string | undefined,
+  isNamed: boolean,
+): Promise<[string, string][]> {
   const { check } = await import("../../app/check/check.ts");
   const { machineFacts } = await import("../../app/check/machine-facts.ts");
-  const checked = await check({ version, configPath: undefined, socket });
+  const checked = await check({ version, configPath: undefined, socket, isNamed });
   return [
     ["check.json", JSON.stringify(checked, undefined, 2)],
     ["machine.json", JSON.stringify({ version, ...machineFacts() }, undefined, 2)],
