@@ -1,5 +1,6 @@
 // Asks a running Culvert over its admin socket. What can go wrong says what to do: no socket, nobody behind it, not allowed.
 
+import { statSync } from "node:fs";
 import { request } from "node:http";
 import { text } from "node:stream/consumers";
 import { CulvertError, culvertError, describeError } from "../telemetry/errors.ts";
@@ -51,8 +52,12 @@ function explainFailure(socket: string, error: NodeJS.ErrnoException): CulvertEr
     case "ENOENT":
     case "ENOTDIR":
       return culvertError("NODE_NOT_FOUND", { socket }, error);
-    case "ECONNREFUSED":
+    case "ECONNREFUSED": {
+      // The kernel says the same of a file that is no socket.
+      const kind = otherKind(socket);
+      if (kind !== undefined) return culvertError("NODE_NO_SOCKET", { socket, kind }, error);
       return culvertError("NODE_NOT_RUNNING", { socket }, error);
+    }
     case "EACCES":
     case "EPERM":
       return culvertError("ADMIN_DENIED", { socket }, error);
@@ -65,4 +70,12 @@ function explainFailure(socket: string, error: NodeJS.ErrnoException): CulvertEr
       );
     }
   }
+}
+
+/** What there is instead of a socket; undefined: a socket, or nothing any more. */
+function otherKind(path: string): string | undefined {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found === undefined || found.isSocket()) return undefined;
+  if (found.isDirectory()) return "a directory";
+  return found.isFile() ? "a plain file" : "something else";
 }

@@ -18,6 +18,7 @@ export const exitCodes = {
 
 const byErrorCode: Partial<Record<ErrorCode, number>> = {
   NODE_NOT_FOUND: exitCodes.notRunning.code,
+  NODE_NO_SOCKET: exitCodes.notRunning.code,
   NODE_NOT_RUNNING: exitCodes.notRunning.code,
   NODE_SILENT: exitCodes.notRunning.code,
   NODE_UNCLEAR: exitCodes.usage.code,

@@ -57,6 +57,12 @@ export const errorTable = {
     template: "ask the Culvert of {socket}: there is no such socket",
     hint: "start it with culvert node, or name its node.admin.socket with --socket",
   },
+  NODE_NO_SOCKET: {
+    source: "config",
+    retry: "never",
+    template: "ask the Culvert of {socket}: that is {kind}, not a socket",
+    hint: "name the node's node.admin.socket with --socket; the default is /run/culvert/<node>.sock",
+  },
   NODE_UNCLEAR: {
     source: "config",
     retry: "never",

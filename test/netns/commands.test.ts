@@ -297,6 +297,16 @@ test("a command whose node cannot be asked says why and what to do, each with an
     through: ["setpriv", "--bounding-set=-dac_override,-dac_read_search", ...nobody],
   });
   await failing(3, /there is no such socket; start it with culvert node/, ["pods", "--socket", "/run/nowhere.sock"]);
+  for (const [path, kind] of [
+    [node.meshFile, "a plain file"],
+    [mesh.directory, "a directory"],
+  ] as const) {
+    const says = new RegExp(`Culvert of ${path}: that is ${kind}, not a socket; name the node's node.admin.socket`);
+    await failing(3, says, ["pods", "--socket", path]);
+    const { code, stdout } = await node.command(["check", "--socket", path]);
+    assert.equal(code, 1);
+    assert.ok(stdout.includes(`${path}: that is ${kind}, not a socket\n    → name the node's`), stdout);
+  }
   assert.equal((await node.command(["version"])).code, 0);
   await culvert.kill();
   for (const command of [["status"], ["log-level", "warn"]]) {

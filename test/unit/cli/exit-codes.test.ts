@@ -21,6 +21,7 @@ describe("exit codes", () => {
     assert.equal(exitCodeOf(new CommanderError(1, "commander.unknownCommand", "")), 2);
     assert.equal(exitCodeOf(culvertError("NODE_UNCLEAR", { directory: "/run", names: "a, b" })), 2);
     assert.equal(exitCodeOf(culvertError("NODE_NOT_FOUND", { socket: "/run/a.sock" })), 3);
+    assert.equal(exitCodeOf(culvertError("NODE_NO_SOCKET", { socket: "/run/a.yaml", kind: "a plain file" })), 3);
     assert.equal(exitCodeOf(culvertError("NODE_NOT_RUNNING", { socket: "/run/a.sock" })), 3);
     assert.equal(exitCodeOf(culvertError("NODE_SILENT", { socket: "/run/a.sock", reason: "no answer" })), 3);
     assert.equal(exitCodeOf(culvertError("ADMIN_DENIED", { socket: "/run/a.sock" })), 4);
