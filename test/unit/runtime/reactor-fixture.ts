@@ -11,6 +11,7 @@ import { workerStats } from "../../../src/telemetry/worker-stats.ts";
 export const ownNetns: Fd = native.netns("open", { path: "/proc/self/ns/net" }).netns;
 /** Where each figure stands in the statistics row. */
 export const stat = {
+  turns: statIndex("Turns"),
   rounds: statIndex("Rounds"),
   handedOver: statIndex("HandedOver"),
   openConnections: statIndex("OpenConnections"),

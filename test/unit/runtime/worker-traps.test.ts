@@ -1,9 +1,10 @@
-// Two traps of a reactor in a worker's loop, each met before: an open uv_poll when the worker ends aborts the process, and
-// an exception in the turn's callback surfaces somewhere else. Each case is a process of its own, for it may abort.
+// Traps of a reactor in a worker's loop, each met before: an open uv_poll when the worker ends aborts the process, an exception
+// in the turn's callback surfaces somewhere else, and each way through the loop costs more than a message. Each case is a process of its own, for it may abort.
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { test } from "node:test";
+import { stat } from "./reactor-fixture.ts";
 
 const fixture = new URL("./reactor-fixture.ts", import.meta.url).href;
 
@@ -52,4 +53,28 @@ test("a rejected promise of a handler is the worker's error", () => {
     handler.onData = () => { Promise.reject(new Error("from a promise")); };
     (await fixture.dial()).write("x");`);
   assert.deepEqual(lines, ["error: from a promise", "exit: 1"], stderr);
+});
+
+test("a turn goes on while it waits: messages with pauses between them are rounds, not turns", () => {
+  const { lines, stderr } = runWorker(
+    `
+    handler.onData = (connection, ...slice) => connection.write(...slice, true);
+    parentPort.postMessage({ port: fixture.port, stats: fixture.stats });`,
+    `
+    import("node:net").then(({ connect }) => {
+      const socket = connect(message.port, "127.0.0.1");
+      const [turns, rounds] = [${stat.turns}, ${stat.rounds}];
+      let before;
+      let count = 0;
+      socket.on("connect", () => socket.write("x"));
+      socket.on("data", () => {
+        before ??= [...message.stats];
+        if (++count <= 40) return setTimeout(() => socket.write("x"), 8);
+        const after = message.stats;
+        console.log(after[rounds] - before[rounds] >= 40, after[turns] - before[turns] < 30);
+        process.exit();
+      });
+    });`,
+  );
+  assert.deepEqual(lines, ["true true"], stderr);
 });
