@@ -55,6 +55,7 @@ export class Pins {
   }
 
   get otherLayouts(): string[] {
+    if (!existsSync(this.instance)) return []; // Somebody has removed it, or mounted over it.
     return readdirSync(this.instance).filter((layout) => layout !== this.layout);
   }
 
@@ -82,6 +83,7 @@ export class Pins {
 
   /** In the place of what this layout has pinned under that name. */
   pinLink(name: string, fd: Fd): void {
+    makePinsDirectory(this.#path("links"));
     const path = join(this.#path("links"), name);
     unlinkIfThere(path);
     native.bpf("pin", { fd, path });
@@ -106,7 +108,7 @@ export class Pins {
   }
 
   removeAll(): void {
-    removeInstance(this.instance);
+    if (existsSync(this.instance)) removeInstance(this.instance);
   }
 }
 

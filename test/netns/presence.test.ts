@@ -1,7 +1,7 @@
 // Pods that come and go while Culvert runs, and namespaces that it knows nothing of.
 
 import assert from "node:assert/strict";
-import { mkdirSync, unlinkSync } from "node:fs";
+import { globSync, mkdirSync, rmSync, unlinkSync } from "node:fs";
 import { test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
 import type { PodReport } from "../../src/telemetry/reports.ts";
@@ -213,6 +213,33 @@ test("a pod that was refused and is gone is waited for like any other, and told 
   const { state, because } = await stateOf();
   assert.deepEqual([state, because], ["waiting", ""]);
   await sidecar.end();
+});
+
+test("pins that somebody removes while Culvert runs are made again: pods come and go as before, and it ends as ever", async () => {
+  await using mesh = await Mesh.start();
+  const node = mesh.node("a");
+  const late = node.pod("late", { isLate: true });
+  const server = node.pod("server", { enrolled: false }).serve(echo(7000));
+  const culvert = await node.culvert();
+  await late.make();
+  for (let round = 0; round < 2; round++) {
+    rmSync(node.pins, { recursive: true });
+    late.announce();
+    await isEnrolled(culvert, 1);
+    for (const address of [server.ipv4, server.ipv6]) {
+      assert.deepEqual(await outcome(late, address), { succeeded: 10, direct: 0 });
+    }
+    assert.equal(globSync(`${node.pins}/*/links/netns_*`).length, 1);
+    rmSync(node.pins, { recursive: true });
+    unlinkSync(late.netnsPath);
+    await isEnrolled(culvert, 0);
+    late.announce();
+    await isEnrolled(culvert, 1);
+    unlinkSync(late.netnsPath);
+    await isEnrolled(culvert, 0);
+  }
+  rmSync(node.pins, { recursive: true });
+  assert.deepEqual(await culvert.terminate(), { code: 0, signal: null });
 });
 
 test("a pod whose cgroup is removed is withdrawn although something still holds its namespace, and is enrolled again when both are there", async () => {
