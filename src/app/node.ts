@@ -31,7 +31,7 @@ import { introspectionPages } from "./introspection/pages.ts";
 import type { ToWorker, WorkerSettings } from "./messages.ts";
 import { Pods } from "./pods.ts";
 import { Presence } from "./presence.ts";
-import { RunningMesh } from "./running-mesh.ts";
+import { logWarnings, RunningMesh } from "./running-mesh.ts";
 import { defaultProxyCgroup } from "./uninstall.ts";
 import { WorkerPool } from "./worker-pool.ts";
 
@@ -176,6 +176,7 @@ export async function runNode({ configPath, version }: NodeOptions): Promise<voi
   // A pod that is not enrolled may be one of those that were left; whether it is strict is known, which it is is not.
   capture.settle({ keepsStrict: counts.failed + counts.waiting > 0 });
   notReady = "";
+  logWarnings(loaded, log);
   log.info(
     { node: node.name, ...counts, workers: workers.size, descriptors, version: loaded.snapshot.version },
     "ready",

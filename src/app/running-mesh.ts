@@ -3,6 +3,7 @@
 // One reload at a time: whatever asks for one meanwhile is served by one more, of the newest file.
 
 import type { LoadedMesh, MeshFile } from "../discovery/file-source.ts";
+import { meshWarnings } from "../discovery/mesh-warnings.ts";
 import type { ConfigState } from "../telemetry/config-state.ts";
 import type { Logger } from "../telemetry/log.ts";
 
@@ -75,6 +76,7 @@ export class RunningMesh {
       this.#isGood();
       const { version, workloads, services } = next.snapshot;
       const counts = { workloads: workloads.length, services: services.length, ...facts };
+      logWarnings(next, log);
       log.info({ version, ...counts, milliseconds: Math.round(performance.now() - startMs) }, "mesh reloaded");
       this.#state = { ...this.#state, applied: this.#state.applied + 1, appliedAtMs: Date.now() };
     } catch (error) {
@@ -109,4 +111,9 @@ export class RunningMesh {
     const { staleSinceMs = Date.now(), refused } = this.#state;
     this.#state = { ...this.#state, refused: refused + 1, staleSinceMs, reason: message };
   }
+}
+
+export function logWarnings(mesh: LoadedMesh, log: Logger): void {
+  const { version } = mesh.snapshot;
+  for (const { message, fix } of meshWarnings(mesh)) log.warn({ version }, `${message}; ${fix}`);
 }

@@ -1,7 +1,7 @@
 // A wrong mesh.yaml is refused before anything is captured, with the place of every mistake.
 
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { Mesh } from "./harness/mesh.ts";
 
@@ -36,4 +36,36 @@ test("a mesh.yaml that is not there is told by its path, and exit code 1", async
   const culvert = await mesh.node("a").startCulvert({ meshFile: "/nowhere/mesh.yaml" });
   assert.equal((await culvert.exited()).code, 1);
   assert.match(`${culvert.stderr}\n${culvert.lastWords}`, /\/nowhere\/mesh\.yaml/);
+});
+
+test("a misspelt node, so that no workload is this node's, is told by the log at start and reload, by check and by validate", async () => {
+  await using mesh = await Mesh.start();
+  const node = mesh.node("worker");
+  node.pod("web");
+  await mesh.up();
+  const right = readFileSync(node.writeMesh(), "utf8");
+  const misspelt = right.replaceAll("node: worker", "node: wroker");
+  assert.notEqual(misspelt, right);
+  writeFileSync(node.meshFile, misspelt);
+  const says =
+    /no workload is on node worker, so it has no pods: the workloads are on wroker(; |\n *→ )did you mean wroker\?/;
+  const validated = await node.command(["config", "validate", node.meshFile]);
+  assert.equal(validated.code, 0);
+  assert.match(validated.stdout, /node worker has 0 pods\nwarning: /);
+  assert.match(validated.stdout, says);
+  const json = JSON.parse((await node.command(["config", "validate", node.meshFile, "-o", "json"])).stdout);
+  assert.deepEqual([json.valid, json.warnings.length], [true, 1]);
+  assert.match((await node.command(["check", "-c", node.meshFile])).stdout, says);
+
+  const culvert = await node.startCulvert({ meshFile: node.meshFile });
+  await culvert.ready();
+  const warnings = () => culvert.log.items.filter(({ level, msg }) => level === "warn" && says.test(msg)).length;
+  assert.equal(warnings(), 1);
+  assert.match((await node.command(["check"])).stdout, says);
+  await culvert.reloaded(() => writeFileSync(node.meshFile, right));
+  assert.equal(warnings(), 1);
+  assert.doesNotMatch((await node.command(["config", "validate", node.meshFile])).stdout, /warning/);
+  await culvert.reloaded(() => writeFileSync(node.meshFile, misspelt));
+  assert.equal(warnings(), 2);
+  await culvert.terminate();
 });

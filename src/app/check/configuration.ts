@@ -2,6 +2,7 @@
 
 import { existsSync, statfsSync, statSync } from "node:fs";
 import { type LoadedMesh, loadMeshFile } from "../../discovery/file-source.ts";
+import { meshWarnings } from "../../discovery/mesh-warnings.ts";
 import { cgroup2Magic, findCgroupRoot } from "../../kernel/cgroup.ts";
 import { layout } from "../../kernel/layout.ts";
 import type { Finding } from "../../telemetry/reports.ts";
@@ -26,10 +27,12 @@ export function readMeshFile(path: string): CheckedFile {
 }
 
 /** `isRunning`: then the mesh's ports are the node's own. */
-export function meshFindings({ node, pods }: LoadedMesh, isRunning: boolean): Finding[] {
+export function meshFindings(mesh: LoadedMesh, isRunning: boolean): Finding[] {
+  const { node, pods } = mesh;
   const cgroup = podsCgroupFinding(node.cgroups.pods);
   const processes = processesByNetns();
   return [
+    ...meshWarnings(mesh).map(({ message, fix }) => warning("config", message, fix)),
     cgroup,
     ...summed(
       "pods",

@@ -12,7 +12,8 @@ export function addConfig(program: Command): void {
     .addHelpText(
       "after",
       `
-Exit codes: 0 valid, 1 not.
+A warning tells what is valid and hardly meant.
+Exit codes: 0 valid, with or without warnings, 1 not.
 
 Examples:
   culvert config validate /etc/culvert/mesh.yaml
@@ -20,15 +21,18 @@ Examples:
     )
     .action(async (file: string, options: { output: Format }) => {
       const { loadMeshFile } = await import("../../discovery/file-source.ts");
+      const { meshWarnings } = await import("../../discovery/mesh-warnings.ts");
       const { ConfigError } = await import("../../discovery/config-error.ts");
       try {
-        const { snapshot, pods, node } = loadMeshFile(file);
+        const mesh = loadMeshFile(file);
+        const { snapshot, pods, node } = mesh;
+        const warnings = meshWarnings(mesh);
         const counts = { workloads: snapshot.workloads.length, services: snapshot.services.length, pods: pods.length };
-        show(
-          options.output,
-          { file, valid: true, problems: [], node: node.name, ...counts },
-          () =>
+        show(options.output, { file, valid: true, problems: [], warnings, node: node.name, ...counts }, () =>
+          [
             `${file} is valid: ${counts.workloads} workloads, ${counts.services} services; node ${node.name} has ${counts.pods} pods`,
+            ...warnings.map(({ message, fix }) => `warning: ${message}; ${fix}`),
+          ].join("\n"),
         );
       } catch (error) {
         if (!(error instanceof ConfigError)) throw error;
