@@ -3,7 +3,9 @@
 // is the process's. How long a worker stands still is measured in a thread that does with the changes what a worker does.
 
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { setFlagsFromString } from "node:v8";
 import { Worker } from "node:worker_threads";
+import { workerLimits } from "../../src/app/worker-limits.ts";
 import { parseMesh } from "../../src/discovery/file-source.ts";
 import { changeOf, type MeshChange } from "../../src/mesh/mesh-delta.ts";
 import { echo } from "../../test/netns/harness/applications.ts";
@@ -67,13 +69,14 @@ async function reload(culvert: Culvert, path: string, text: string): Promise<num
 
 /** How long a thread that applies the changes cannot do anything else at a stretch. */
 async function measureStalls(settings: ConfigSettings, book: SampleBook): Promise<void> {
+  setFlagsFromString("--no-parallel-scavenge"); // As bin/culvert has it.
   const small = "node: { name: a, cgroups: { pods: /p } }\nworkloads:\nservices:\n";
   const [none, all, one] = [
     parseMesh(small.replace("workloads:\nservices:\n", ""), "mesh.yaml"),
     parseMesh(enlarged(small, settings, 0), "mesh.yaml"),
     parseMesh(enlarged(small, settings, 1), "mesh.yaml"),
   ];
-  const worker = new Worker(new URL("./config-worker.ts", import.meta.url));
+  const worker = new Worker(new URL("./config-worker.ts", import.meta.url), { resourceLimits: workerLimits });
   const stall = async ({ additions, removals }: MeshChange) => {
     let longestMs = 0;
     for (const delta of [...additions, ...removals]) {

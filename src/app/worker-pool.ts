@@ -6,6 +6,7 @@ import type { MeshDelta } from "../mesh/mesh-delta.ts";
 import type { Part, Parts, Question } from "../proxy/questions.ts";
 import type { FromWorker, ToWorker, WorkerSettings } from "./messages.ts";
 import type { RewrittenPair } from "./rewritten-pairs.ts";
+import { workerLimits } from "./worker-limits.ts";
 
 // tsc rewrites imports, not URLs: the same line serves src/ and dist/.
 const entry = new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js", import.meta.url);
@@ -121,7 +122,11 @@ export class WorkerPool {
   }
 
   #spawn(settings: WorkerSettings): Worker {
-    const worker = new Worker(entry, { workerData: settings, name: `culvert-${settings.worker}` });
+    const worker = new Worker(entry, {
+      workerData: settings,
+      name: `culvert-${settings.worker}`,
+      resourceLimits: workerLimits,
+    });
     worker.on("message", (message: FromWorker) => this.#receive(settings.worker, message));
     worker.on("error", (error) => this.#events.onFailure(settings.worker, error));
     worker.on("exit", (code) => {
