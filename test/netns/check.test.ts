@@ -62,7 +62,7 @@ function changed(mesh: Mesh, name: string, original: string, change: (document: 
 }
 
 interface Document {
-  node: { cgroups: { pods: string }; admin: { address?: string } };
+  node: { cgroups: { pods: string }; admin: { address?: string }; pins: string };
   workloads: { netns?: string }[];
 }
 
@@ -234,6 +234,26 @@ test("check names what of a mesh file does not fit the machine, with its fix, be
       state: "warning",
       says: /pod default\/web: its netns \/run\/netns\/gone does not exist/,
       fix: /start the pod/,
+    },
+    {
+      title: "node.pins is on another file system",
+      change: (it) => {
+        it.node.pins = `${mesh.directory}/pins/a`;
+      },
+      check: "pins",
+      state: "fault",
+      says: /node\.pins: .*\/pins\/a: it is on no bpf file system/,
+      fix: /choose a node\.pins below \/sys\/fs\/bpf/,
+    },
+    {
+      title: "node.pins is below a plain file",
+      change: (it) => {
+        it.node.pins = "/etc/passwd/a";
+      },
+      check: "pins",
+      state: "fault",
+      says: /\/etc\/passwd\/a: it is on no bpf file system/,
+      fix: /choose a node\.pins below \/sys\/fs\/bpf/,
     },
     {
       title: "a mesh port is taken",

@@ -36,14 +36,20 @@ export async function check({ version, configPath, socket, isNamed }: CheckOptio
   const place = socket ?? named?.mesh?.node.admin.socket;
   const node = await nodeFindings(place, version, isNamed);
   const file = named ?? (node.status === undefined ? undefined : readMeshFile(node.status.mesh.file));
-  if (file !== undefined) {
-    const fits = file.mesh === undefined ? [] : meshFindings(file.mesh, node.status !== undefined);
-    parts.push({ part: "configuration", findings: [...file.findings, ...fits] });
+  const fits = file?.mesh === undefined ? [] : meshFindings(file.mesh, node.status !== undefined);
+  let pinsDirectory = defaultPinsDirectory;
+  if (file?.mesh !== undefined && isInstalled && mayLook) {
+    const { pinsFinding } = await import("./pins.ts");
+    const { pins } = file.mesh.node;
+    const finding = pinsFinding(pins);
+    if (finding.state === "ok") pinsDirectory = dirname(pins);
+    // One that runs has pinned already, where its own mount namespace has it.
+    if (node.status === undefined) fits.push(finding);
   }
+  if (file !== undefined) parts.push({ part: "configuration", findings: [...file.findings, ...fits] });
   if (isInstalled && mayLook) {
     const { leftoverFindings } = await import("./leftovers.ts");
-    const directory = file?.mesh === undefined ? defaultPinsDirectory : dirname(file.mesh.node.pins);
-    parts.push({ part: "leftovers", findings: leftoverFindings(directory) });
+    parts.push({ part: "leftovers", findings: leftoverFindings(pinsDirectory) });
   }
   parts.push({ part: "node", findings: node.findings });
   return parts;
