@@ -61,7 +61,7 @@ export class MeshReader {
     if (running !== undefined && fixedKeyProblems(running, rest.output.node).length > 0) return undefined;
     const lists = listsOf(pieces.all);
     const { workloads, services } = lists;
-    const index = rest === before?.rest ? before.index : undefined;
+    const index = before !== undefined && haveSameNodes(before.rest, rest) ? before.index : undefined;
     const changes = pieces.added.length + pieces.removed.length;
     if (before !== undefined) before.index = undefined;
     const moved = arrange(workloads);
@@ -92,7 +92,11 @@ export function madeOfWhole(document: MeshDocument): ReadMesh {
   return made(document, { workloads, services }, backed(backing, services)!);
 }
 
+/** After empty lines and comments a key at the beginning of a line: as deep as that of the lists, and not in a flow mapping. */
+const plainBeginning = /^(?: *(?:#.*)?\n)*[a-z]/i;
+
 function readRest(text: string): Rest | undefined {
+  if (!plainBeginning.test(text)) return undefined;
   const { value, problems } = new YamlSource(text);
   if (problems.length > 0 || typeof value !== "object" || value === null) return undefined;
   // In another style than a block, or twice.
@@ -103,6 +107,11 @@ function readRest(text: string): Rest | undefined {
     isGood = false;
   });
   return parsed.success && isGood ? { text, output: parsed.output } : undefined;
+}
+
+/** On which all that is indexed depends. */
+function haveSameNodes({ output: a }: Rest, { output: b }: Rest): boolean {
+  return a === b || (a.node.name === b.node.name && isSame(a.nodes, b.nodes));
 }
 
 function listsOf(pieces: readonly Piece[]): Lists {

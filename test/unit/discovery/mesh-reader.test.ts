@@ -433,6 +433,18 @@ services:
       assert.ok(file.becomes(text(order)));
   });
 
+  for (const [title, text] of [
+    ["indented deeper than its lists", ` ${head}workloads:\n  - { name: w, node: a, addresses: [10.0.0.1] }\n`],
+    [
+      "in flow style before its lists",
+      `{ ${head.trim()} }\nworkloads:\n  - { name: w, node: a, addresses: [10.0.0.1] }\n`,
+    ],
+  ] as const) {
+    test(`is broken as a whole when the node stands ${title}`, () => {
+      assert.throws(() => parseMesh(text, "mesh.yaml"), ConfigError);
+    });
+  }
+
   test("keeps workloads in flow style when services stand in a block", () => {
     const { snapshot } = parseMesh(
       `${head}workloads: [{ name: w, node: a, addresses: [10.0.0.1], labels: { app: x } }]
