@@ -28,8 +28,8 @@ export interface Place {
 export const beginning: Place = { found: [], list: undefined, indent: -1 };
 
 const lists: readonly ListName[] = ["workloads", "services"];
-/** Several documents, directives, and line breaks and indentation of another kind. */
-const unusual = /^(?:---|\.\.\.|%)|[\r\t]/m;
+/** Several documents, directives, keys that say that they are keys, and line breaks and indentation of another kind. */
+const unusual = /^(?:---|\.\.\.|%|[?:])|[\r\t]/m;
 
 const newline = 10;
 const space = 32;

@@ -439,8 +439,12 @@ services:
       "in flow style before its lists",
       `{ ${head.trim()} }\nworkloads:\n  - { name: w, node: a, addresses: [10.0.0.1] }\n`,
     ],
+    [
+      "before a key whose value follows its lists",
+      `${head}? trustDomain\nworkloads:\n  - { name: w, node: a, addresses: [10.0.0.1] }\n: x.y\n`,
+    ],
   ] as const) {
-    test(`is broken as a whole when the node stands ${title}`, () => {
+    test(`is broken as a whole when its own part stands ${title}`, () => {
       assert.throws(() => parseMesh(text, "mesh.yaml"), ConfigError);
     });
   }
