@@ -69,7 +69,10 @@ void Reactor::Close() {
   pools_.Close();
   tls_.clear();
   for (int32_t index = 0; connections_ != nullptr && index < connection_count_; index++)
-    if (int fd = std::exchange(connections_[index].fd, -1); fd >= 0) close(fd);
+    if (int fd = std::exchange(connections_[index].fd, -1); fd >= 0) {
+      SetLingerZero(fd); // FIN would say that a stream is whole which is cut off here
+      close(fd);
+    }
   close(std::exchange(epoll_, -1));
 }
 
@@ -253,7 +256,8 @@ void Reactor::Execute(int words) {
       }
       break;
     case Command::kReset:
-      if (Connection *connection = Find(command)) {
+      // Also one that is closing: what its reader does not take may be waited for no longer.
+      if (Connection *connection = Find(command, true)) {
         SetLingerZero(connection->fd);
         Finish(command[1], 0);
       }

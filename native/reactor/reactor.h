@@ -95,7 +95,7 @@ private:
 
   // Connections
   int32_t NewConnection();
-  Connection *Find(const int32_t *words);
+  Connection *Find(const int32_t *words, bool finds_closing = false);
   void Finish(int32_t index, int error, TlsFailure failure = TlsFailure::kNone, int32_t alert = 0);
   void StartConnect(int32_t index, int fd);
   bool Watch(int32_t index);

@@ -52,10 +52,11 @@ int32_t Reactor::Reserve() {
   return index;
 }
 
-Connection *Reactor::Find(const int32_t *words) {
+Connection *Reactor::Find(const int32_t *words, bool finds_closing) {
   if (words[1] >= 0 && words[1] < connection_count_) {
     Connection &connection = connections_[words[1]];
-    if (connection.generation == uint32_t(words[2]) && !connection.Has(kCloseRequested)) return &connection;
+    if (connection.generation == uint32_t(words[2]) && (finds_closing || !connection.Has(kCloseRequested)))
+      return &connection;
   }
   config_.stats[kStatStaleHandles]++;
   return nullptr;

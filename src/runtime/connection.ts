@@ -75,7 +75,7 @@ const ignoreEvents: ConnectionHandler = {
   onClosed() {},
 };
 
-/** A socket. Commands after `close` or `reset`, or after `onClosed`, do nothing. */
+/** A socket. Commands after `close` (but `reset`), after `reset` or after `onClosed` do nothing. */
 export class Connection {
   readonly reactor: ConnectionReactor;
   readonly index: number;

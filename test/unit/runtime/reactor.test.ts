@@ -189,6 +189,41 @@ test("what was written before the connection stood is sent when it does", async 
   server.close();
 });
 
+test("a reset ends a connection that is closing and whose reader takes nothing: RST, and every block returns", async () => {
+  const handler = new Recorder();
+  using fixture = new ReactorFixture(() => handler, { blocks: 1024 });
+  const socket = await fixture.dial(); // Paused: nothing listens for its data.
+  const connection = await fixture.acceptedConnection();
+  const echo = new (class extends Recorder {
+    override onData(_: Connection, block: number, generation: number, offset: number, length: number): void {
+      for (let i = 0; i < 800; i++) connection.write(block, generation, offset, length, false);
+      connection.write(block, generation, offset, length, true);
+      connection.close(0);
+    }
+  })();
+  connection.handler = echo;
+  const failed = new Promise<NodeJS.ErrnoException>((resolve) => socket.once("error", resolve));
+  socket.write(Buffer.alloc(blockBytes, 1));
+  while (!connection.isClosing) await nextIteration();
+  await nextIteration(); // The turn that closes it is over: the rest waits for the reader.
+  assert.ok(fixture.stats[stat.blocksInUse]! > 0);
+  connection.reset();
+  await echo.hears("closed 0");
+  await nextIteration();
+  assert.equal(fixture.stats[stat.blocksInUse], 0);
+  socket.resume();
+  assert.equal((await failed).code, "ECONNRESET");
+});
+
+test("a reactor that closes ends what is open by RST: nobody takes a stream for whole that is cut off", async () => {
+  const fixture = new ReactorFixture(() => new Recorder());
+  const socket = await fixture.dial();
+  await fixture.acceptedConnection();
+  const failed = once(socket.resume(), "error");
+  fixture[Symbol.dispose]();
+  assert.equal(((await failed)[0] as NodeJS.ErrnoException).code, "ECONNRESET");
+});
+
 test("commands to a handle of an earlier generation touch nobody else", async () => {
   using fixture = new ReactorFixture(() => new Recorder());
   const first = await fixture.dial();
