@@ -169,7 +169,7 @@ test("connecting gives up after its time-out with ETIMEDOUT", async () => {
 });
 
 test("what was written before the connection stood is sent when it does", async () => {
-  const server: Server = createServer((socket) => socket.pipe(socket)).listen(0, "127.0.0.1");
+  const server: Server = createServer((socket) => socket.on("error", () => {}).pipe(socket)).listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as { port: number };
   const echoed = new Recorder();
