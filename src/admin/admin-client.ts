@@ -32,8 +32,13 @@ export async function askAdmin(socket: string, path: string, method: "GET" | "PU
 /** The JSON of a page. Throws an AdminRefusal with what the node said instead. */
 export async function readPage<T>(socket: string, path: string, method: "GET" | "PUT" = "GET"): Promise<T> {
   const { status, body } = await askAdmin(socket, path, method);
-  if (status === 200) return JSON.parse(body) as T;
-  throw new AdminRefusal(status, path.split("?", 1)[0]!, body.trim());
+  const page = path.split("?", 1)[0]!;
+  if (status !== 200) throw new AdminRefusal(status, page, body.trim());
+  try {
+    return JSON.parse(body) as T;
+  } catch {
+    throw new AdminRefusal(status, page, "the answer is no report; something else than Culvert listens there");
+  }
 }
 
 /** The node answered, but with something else than what was asked for. */

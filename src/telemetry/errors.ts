@@ -87,6 +87,12 @@ export const errorTable = {
     template: "ask the Culvert of {socket}: permission denied",
     hint: "the socket is its owner's alone: run this command as root",
   },
+  SYSDUMP_NOT_WRITTEN: {
+    source: "config",
+    retry: "never",
+    template: "write the archive {file}: {reason}",
+    hint: "name a new file in a directory that this process may write to, with --file",
+  },
   INSTANCE_RUNNING: {
     source: "config",
     retry: "never",

@@ -1,7 +1,9 @@
 // The commands as an operator types them, against a node that carries traffic.
 
 import assert from "node:assert/strict";
-import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
+import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { test } from "node:test";
 import { unzipSync } from "fflate";
 import type {
@@ -253,10 +255,7 @@ test("sysdump writes one archive that only its owner reads, without environment,
   const how = { env: { CULVERT_SECRET: "s3cr3t-in-environment" } };
   assert.equal((await node.command(["sysdump", "--file", file], how)).code, 0);
   assert.equal(statSync(file).mode & 0o777, 0o600);
-  const entries = Object.entries(unzipSync(readFileSync(file)));
-  const texts = new Map(
-    entries.map(([name, bytes]) => [name.replace("culvert-sysdump/", ""), Buffer.from(bytes).toString()]),
-  );
+  const texts = archiveOf(file);
   assert.deepEqual([...texts.keys()].sort(), [
     "check.json",
     "config.json",
@@ -278,6 +277,48 @@ test("sysdump writes one archive that only its owner reads, without environment,
   assert.equal((await node.command(["sysdump", "--file", file])).code, 1, "it replaces no file");
   await stillRuns(culvert);
 });
+
+test("sysdump says in words what it could not collect, and writes the archive all the same", async (t) => {
+  await using mesh = await Mesh.start();
+  const node = mesh.node("a");
+  await mesh.up();
+  const notCulvert = createServer((_, response) => response.end("hello")).listen(`${mesh.directory}/other.sock`);
+  t.after(() => notCulvert.close());
+  await once(notCulvert, "listening");
+  const file = `${mesh.directory}/dump.zip`;
+  const hide = "mount -t tmpfs none /proc/sys/net; mount -t tmpfs none /sys/fs/bpf; touch /sys/fs/bpf/culvert";
+  const through = ["unshare", "--mount", "sh", "-c", `${hide}; exec "$@"`, "sh"];
+  const dump = (args: string[]) => node.command(["sysdump", "--file", file, ...args], { through });
+  for (const [args, says] of [
+    [[], { "status.json": /there is no such socket/ }],
+    [["--socket", `${mesh.directory}/other.sock`], { "check.json": /something else than Culvert listens there/ }],
+  ] as const) {
+    const { code, stdout, stderr } = await dump([...args]);
+    assert.deepEqual([code, stderr], [0, ""]);
+    assert.match(stdout, /^wrote /);
+    const texts = archiveOf(file);
+    assert.equal(texts.size, 11);
+    const all: Record<string, RegExp> = {
+      "machine.json": /"net.core.somaxconn": "could not be read: no such file or directory"/,
+      ...says,
+    };
+    for (const [name, expected] of Object.entries(all)) assert.match(texts.get(name)!, expected);
+    assert.match(
+      texts.get("check.json")!,
+      /have left in \/sys\/fs\/bpf\/culvert could not be looked at: not a directory"/,
+    );
+    for (const [name, text] of texts) assert.doesNotMatch(text, /\bE[A-Z]{3,}: |SyntaxError|Unexpected token/, name);
+    rmSync(file);
+  }
+  const { code, stderr } = await node.command(["sysdump", "--file", "/nowhere/dump.zip"]);
+  assert.equal(code, 1);
+  assert.match(stderr, /^culvert: write the archive \/nowhere\/dump\.zip: no such file or directory; name a new file/);
+});
+
+function archiveOf(file: string): Map<string, string> {
+  const entries = Object.entries(unzipSync(readFileSync(file)));
+  return new Map(entries.map(([name, bytes]) => [name.replace("culvert-sysdump/", ""), Buffer.from(bytes).toString()]));
+}
 
 async function stillRuns(culvert: Culvert): Promise<void> {
   assert.equal((await culvert.get("/ready")).status, 200);

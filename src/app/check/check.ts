@@ -6,6 +6,7 @@ import { dirname } from "node:path";
 import { askAdmin, readPage } from "../../admin/admin-client.ts";
 import { CulvertError } from "../../telemetry/errors.ts";
 import type { Finding, StatusReport } from "../../telemetry/reports.ts";
+import { systemWords } from "../../telemetry/system-words.ts";
 import { defaultPinsDirectory } from "../defaults.ts";
 import { meshFindings, readMeshFile } from "./configuration.ts";
 import { fault, ok, warning } from "./finding.ts";
@@ -48,11 +49,20 @@ export async function check({ version, configPath, socket, isNamed }: CheckOptio
   }
   if (file !== undefined) parts.push({ part: "configuration", findings: [...file.findings, ...fits] });
   if (isInstalled && mayLook) {
-    const { leftoverFindings } = await import("./leftovers.ts");
-    parts.push({ part: "leftovers", findings: leftoverFindings(pinsDirectory) });
+    parts.push({ part: "leftovers", findings: await leftoversIn(pinsDirectory) });
   }
   parts.push({ part: "node", findings: node.findings });
   return parts;
+}
+
+async function leftoversIn(directory: string): Promise<Finding[]> {
+  const { leftoverFindings } = await import("./leftovers.ts");
+  try {
+    return leftoverFindings(directory);
+  } catch (error) {
+    const what = `what dead Culverts have left in ${directory} could not be looked at: ${systemWords(error)}`;
+    return [warning("pins", what, "mend that, and run culvert check again")];
+  }
 }
 
 async function nodeFindings(

@@ -2,26 +2,22 @@
 
 import { readFileSync } from "node:fs";
 import { arch, availableParallelism, freemem, loadavg, release, totalmem, uptime, version } from "node:os";
+import { systemWords } from "../../telemetry/system-words.ts";
 
+const notRead = "could not be read";
 const mountTypes = ["cgroup", "cgroup2", "bpf"];
 
 export function machineFacts(): Record<string, unknown> {
   return {
     kernel: { release: release(), version: version(), arch: arch() },
-    distribution: readOr("/etc/os-release")
-      .split("\n")
-      .filter((line) => line.startsWith("PRETTY_NAME=")),
+    distribution: linesOf("/etc/os-release", (line) => line.startsWith("PRETTY_NAME=")),
     processors: availableParallelism(),
     memoryBytes: { total: totalmem(), free: freemem() },
     load: loadavg(),
     uptimeSeconds: uptime(),
     node: process.version,
-    mounts: readOr("/proc/self/mounts")
-      .split("\n")
-      .filter((line) => mountTypes.includes(line.split(" ")[2] ?? "")),
-    limits: readOr("/proc/self/limits")
-      .split("\n")
-      .filter((line) => /^Max (open files|locked memory)/.test(line)),
+    mounts: linesOf("/proc/self/mounts", (line) => mountTypes.includes(line.split(" ")[2] ?? "")),
+    limits: linesOf("/proc/self/limits", (line) => /^Max (open files|locked memory)/.test(line)),
     sysctls: Object.fromEntries(
       [
         "net/core/somaxconn",
@@ -33,10 +29,15 @@ export function machineFacts(): Record<string, unknown> {
   };
 }
 
+function linesOf(path: string, isWanted: (line: string) => boolean): string[] {
+  const text = readOr(path);
+  return text.startsWith(notRead) ? [text] : text.split("\n").filter(isWanted);
+}
+
 function readOr(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
-    return (error as Error).message;
+    return `${notRead}: ${systemWords(error)}`;
   }
 }

@@ -4,7 +4,8 @@
 import { writeFileSync } from "node:fs";
 import type { Command } from "commander";
 import { askAdmin } from "../../admin/admin-client.ts";
-import { CulvertError } from "../../telemetry/errors.ts";
+import { CulvertError, culvertError } from "../../telemetry/errors.ts";
+import { systemWords } from "../../telemetry/system-words.ts";
 import { namedSocket, onlySocket } from "../find-socket.ts";
 import { say } from "../output.ts";
 
@@ -41,39 +42,49 @@ Examples:
       const now = new Date();
       const file = options.file ?? `culvert-sysdump-${now.toISOString().replaceAll(/[:.]/g, "-")}.zip`;
       const socket = namedSocket(options.socket) ?? onlySocket();
-      const entries = new Map(await machineEntries(version, socket, options.socket !== undefined));
-      for (const [name, page] of pages) entries.set(name, await pageText(socket, page));
+      const entries = new Map<string, string>([
+        ["check.json", await collected(() => checkText(version, socket, options.socket !== undefined))],
+        ["machine.json", await collected(() => machineText(version))],
+      ]);
+      for (const [name, page] of pages) entries.set(name, await collected(() => pageText(socket, page)));
       const { zipSync } = await import("fflate");
       const bytes = Object.fromEntries(
         [...entries].map(([name, text]) => [`culvert-sysdump/${name}`, Buffer.from(text)]),
       );
-      writeFileSync(file, zipSync(bytes, { mtime: now }), { mode: 0o600, flag: "wx" });
+      writeArchive(file, zipSync(bytes, { mtime: now }));
       say(`wrote ${file}: ${[...entries.keys()].join(", ")}`);
     });
 }
 
-async function machineEntries(
-  version: string,
-  socket: string | undefined,
-  isNamed: boolean,
-): Promise<[string, string][]> {
-  const { check } = await import("../../app/check/check.ts");
-  const { machineFacts } = await import("../../app/check/machine-facts.ts");
-  const checked = await check({ version, configPath: undefined, socket, isNamed });
-  return [
-    ["check.json", JSON.stringify(checked, undefined, 2)],
-    ["machine.json", JSON.stringify({ version, ...machineFacts() }, undefined, 2)],
-  ];
+/** What cannot be collected is said in the entry's place: a node that hangs or is not there is worth knowing too. */
+export async function collected(collect: () => Promise<string>): Promise<string> {
+  try {
+    return await collect();
+  } catch (error) {
+    return error instanceof CulvertError ? `${error.message}\n` : `could not be collected: ${systemWords(error)}\n`;
+  }
 }
 
-/** A node that hangs or is not there is a finding too: said in the entry's place. */
+async function checkText(version: string, socket: string | undefined, isNamed: boolean): Promise<string> {
+  const { check } = await import("../../app/check/check.ts");
+  return JSON.stringify(await check({ version, configPath: undefined, socket, isNamed }), undefined, 2);
+}
+
+async function machineText(version: string): Promise<string> {
+  const { machineFacts } = await import("../../app/check/machine-facts.ts");
+  return JSON.stringify({ version, ...machineFacts() }, undefined, 2);
+}
+
 async function pageText(socket: string | undefined, page: string): Promise<string> {
-  if (socket === undefined) return "no Culvert runs\n";
+  if (socket === undefined) return "no Culvert runs, or several: then name one with --socket\n";
+  const { status, body } = await askAdmin(socket, page);
+  return status === 200 ? body : `answered with ${status}: ${body}`;
+}
+
+function writeArchive(file: string, bytes: Uint8Array): void {
   try {
-    const { status, body } = await askAdmin(socket, page);
-    return status === 200 ? body : `${status}: ${body}`;
+    writeFileSync(file, bytes, { mode: 0o600, flag: "wx" });
   } catch (error) {
-    if (error instanceof CulvertError) return `${error.message}\n`;
-    throw error;
+    throw culvertError("SYSDUMP_NOT_WRITTEN", { file, reason: systemWords(error) }, error);
   }
 }
