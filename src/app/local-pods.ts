@@ -13,10 +13,17 @@ type State = "waiting" | "enrolled" | "refused";
 interface Entry {
   pod: LocalPod;
   state: State;
+  /** Of a refused one: what tries again. */
+  retry: NodeJS.Timeout | undefined;
+  retryMs: number;
   /** After what is under way. */
   run(work: () => Promise<void>): Promise<void>;
   remove(): Promise<void>;
 }
+
+/** Doubled each time: what stands in the way (a port that is taken, no descriptors left) may go, and nothing tells. */
+const firstRetryMs = 1_000;
+const longestRetryMs = 30_000;
 
 function isStrict({ outboundStrict, inboundStrict }: LocalPod): boolean {
   return outboundStrict || inboundStrict;
@@ -32,6 +39,7 @@ export class LocalPods {
   readonly #log: Logger;
   readonly #entries: Map<string, Entry>;
   #gone: number;
+  #isStopped: boolean;
 
   constructor(pods: Pods, namespaces: NamespaceWatches, log: Logger) {
     this.#pods = pods;
@@ -39,19 +47,26 @@ export class LocalPods {
     this.#log = log;
     this.#entries = new Map();
     this.#gone = 0;
+    this.#isStopped = false;
   }
 
   /** Resolves when the pod is enrolled or refused, or is known not to be there yet. */
   async add(pod: LocalPod): Promise<void> {
-    const entry: Entry = { pod, state: "waiting", run: async () => {}, remove: async () => {} };
+    const entry: Entry = {
+      pod,
+      state: "waiting",
+      retry: undefined,
+      retryMs: firstRetryMs,
+      run: async () => {},
+      remove: async () => {},
+    };
     this.#entries.set(pod.name, entry);
     const { settled, run, remove } = this.#namespaces.add(
       pod.netnsPath,
       {
-        appeared: async () => {
-          entry.state = (await this.#pods.enroll(entry.pod)) ? "enrolled" : "refused";
-        },
+        appeared: () => this.#enroll(entry),
         gone: async () => {
+          clearTimeout(entry.retry);
           const wasEnrolled = entry.state === "enrolled";
           entry.state = "waiting";
           await this.#pods.withdrawGone(pod.name);
@@ -75,6 +90,23 @@ export class LocalPods {
       );
   }
 
+  async #enroll(entry: Entry, { isRetry = false } = {}): Promise<void> {
+    clearTimeout(entry.retry);
+    if (!isRetry) entry.retryMs = firstRetryMs;
+    entry.state = (await this.#pods.enroll(entry.pod, { isRetry })) ? "enrolled" : "refused";
+    if (entry.state === "enrolled" || !this.#isWanted(entry)) return;
+    entry.retry = setTimeout(() => void entry.run(() => this.#tryAgain(entry)), entry.retryMs).unref();
+    entry.retryMs = Math.min(entry.retryMs * 2, longestRetryMs);
+  }
+
+  async #tryAgain(entry: Entry): Promise<void> {
+    if (entry.state === "refused" && this.#isWanted(entry)) await this.#enroll(entry, { isRetry: true });
+  }
+
+  #isWanted(entry: Entry): boolean {
+    return !this.#isStopped && this.#entries.get(entry.pod.name) === entry;
+  }
+
   /**
    * Makes the pods exactly these: withdraws the others, changes those that are wanted otherwise, adds the new ones. In this
    * order, for an address may pass from one to another. Resolves when that is through.
@@ -90,8 +122,9 @@ export class LocalPods {
     }
   }
 
-  async #remove({ pod, remove }: Entry, wanted: readonly LocalPod[]): Promise<void> {
+  async #remove({ pod, retry, remove }: Entry, wanted: readonly LocalPod[]): Promise<void> {
     this.#entries.delete(pod.name);
+    clearTimeout(retry);
     // Of a strict pod that is enrolled again below, nothing passes in between.
     const inode = inodeAt(pod.netnsPath);
     const comesBack = wanted.some((it) => isStrict(it) && inodeAt(it.netnsPath) === inode);
@@ -102,11 +135,13 @@ export class LocalPods {
   async #change(entry: Entry, pod: LocalPod): Promise<void> {
     entry.pod = pod;
     if (entry.state === "enrolled") this.#pods.update(pod);
-    else if (entry.state === "refused") entry.state = (await this.#pods.enroll(pod)) ? "enrolled" : "refused";
+    else if (entry.state === "refused") await this.#enroll(entry);
   }
 
   /** Looks for no pod any more; those that are enrolled stay so. Resolves when what was under way is through. */
   async stop(): Promise<void> {
+    this.#isStopped = true;
+    for (const { retry } of this.#entries.values()) clearTimeout(retry);
     await Promise.all([...this.#entries.values()].map(({ remove }) => remove()));
   }
 

@@ -59,8 +59,11 @@ export class Pods {
     return this.#failed;
   }
 
-  /** False when the pod cannot be enrolled: its traffic passes as without Culvert or, if it is strict, fails; the log says why. */
-  async enroll(pod: LocalPod): Promise<boolean> {
+  /**
+   * False when the pod cannot be enrolled: its traffic passes as without Culvert or, if it is strict, fails; the log says why,
+   * of a retry that fails for the same reason only at debug.
+   */
+  async enroll(pod: LocalPod, { isRetry = false } = {}): Promise<boolean> {
     let prepared: PreparedPod | undefined;
     try {
       prepared = this.#capture.pods.prepare(pod);
@@ -80,11 +83,14 @@ export class Pods {
       this.#workers.tell({ type: "armPod", podId: prepared.id });
       if (gapSeconds !== undefined) this.#gaps.observe(gapSeconds);
     } catch (err) {
-      this.#failed.set(pod.name, (err as Error).message);
+      const reason = (err as Error).message;
+      const isTold = isRetry && this.#failed.get(pod.name) === reason;
+      this.#failed.set(pod.name, reason);
       if (prepared !== undefined) await this.#retire(prepared);
       const traffic = this.#capture.rules.deniesUnknown ? "is denied" : "passes unproxied";
       const outcome = this.#seal(pod) ? "what is strict of it is closed" : `its traffic ${traffic}`;
-      this.#log.error({ pod: pod.name, netns: pod.netnsPath, err }, `pod not enrolled; ${outcome}`);
+      if (isTold) this.#log.debug({ pod: pod.name, reason }, "pod still not enrolled; tried again");
+      else this.#log.error({ pod: pod.name, netns: pod.netnsPath, err }, `pod not enrolled; ${outcome}`);
       return false;
     }
     this.#enrolled.set(pod.name, prepared);

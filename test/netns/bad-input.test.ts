@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
+import type { PodReport } from "../../src/telemetry/reports.ts";
 import { otherObjects } from "../kernel/lab/other-objects.ts";
 import { echo, nginx } from "./harness/applications.ts";
 import type { Culvert, LogEvent } from "./harness/culvert.ts";
@@ -185,6 +186,43 @@ test("mesh ports that another mesh's sidecar has: the pod is refused, told whose
     for (const address of [server.ipv4, server.ipv6]) assert.equal(await dial(pod, address), expected, pod.name);
   }
   assert.equal(await dial(client, server.ipv4), "connected");
+});
+
+test("a pod that was refused is tried again and captured when nothing stands in its way any more; meanwhile its refusal is logged once, and culvert pods has the reason; a strict one stays closed until then", async () => {
+  await using mesh = await Mesh.start();
+  const node = mesh.node("a");
+  const [open, strict] = [node.pod("open"), node.pod("strict", { whenProxyDown: "deny" })];
+  const server = node.pod("server").serve(echo(7000));
+  const sidecars = await Promise.all([open, strict].map((pod) => pod.listen(15_001)));
+  const culvert = await node.culvert();
+  assert.equal((await node.command(["log-level", "debug"])).code, 0);
+  const stillRefused = (items: readonly LogEvent[]) =>
+    ["open", "strict"].every(
+      (name) => items.filter(({ pod, msg }) => pod === `default/${name}` && /still not enrolled/.test(msg)).length >= 2,
+    );
+  await culvert.log.until("each was tried twice more", stillRefused);
+  for (const name of ["open", "strict"]) {
+    const told = culvert.log.items.filter(({ pod, msg }) => pod === `default/${name}` && /^pod not enrolled/.test(msg));
+    assert.equal(told.length, 1, name);
+  }
+  const { pods } = JSON.parse((await culvert.get("/pods")).body) as { pods: PodReport[] };
+  for (const { name, state, because } of pods) {
+    if (name === "default/server") continue;
+    assert.equal(state, "refused", name);
+    assert.match(because, /port 15001: address already in use by process/);
+  }
+  for (const address of [server.ipv4, server.ipv6]) {
+    assert.equal(await dial(open, address), "connected directly");
+    assert.equal(await dial(strict, address), "connect: EPERM");
+  }
+  for (const sidecar of sidecars) await sidecar.end();
+  for (const name of ["open", "strict"])
+    await culvert.log.find(
+      `${name} is enrolled`,
+      ({ pod, msg }) => pod === `default/${name}` && msg === "pod enrolled",
+    );
+  for (const pod of [open, strict])
+    for (const address of [server.ipv4, server.ipv6]) assert.equal(await dial(pod, address), "connected", pod.name);
 });
 
 test("maps that are full: destinations beyond the limit end the start, a pod beyond it is refused, each told with the map's name and limit", async () => {
