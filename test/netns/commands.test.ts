@@ -372,3 +372,70 @@ test("config validate tells every mistake with its place, or that there is none"
   const { valid, problems } = JSON.parse(json.stdout) as { valid: boolean; problems: { line: number }[] };
   assert.deepEqual([json.code, valid, problems.map(({ line }) => line)], [1, false, [2, 2, 3]]);
 });
+
+interface ConfigPage {
+  readonly file: string;
+  readonly version: number;
+  readonly node: { readonly name: string; readonly workers: number; readonly pins: string; readonly logLevel: string };
+  readonly workloads: readonly { readonly name: string; readonly addresses: readonly string[] }[];
+  readonly services: readonly { readonly name: string; readonly endpoints: readonly string[] }[];
+  readonly pods: readonly { readonly name: string; readonly addresses: readonly string[] }[];
+}
+
+test("/config of the admin socket is what is in force: at the start, after a reload and after one that was refused", async () => {
+  await using mesh = await Mesh.start();
+  const { node, client, server, echoes } = await start(mesh);
+  const culvert = await node.culvert({ workers: 2, podCidrs: ["10.244.0.0/16", "fd00:244::/32"] });
+  const page = async () => {
+    const { status, body } = await culvert.get("/config");
+    assert.equal(status, 200);
+    return JSON.parse(body) as ConfigPage;
+  };
+  /** What the commands and the traffic say is in force. */
+  const assertInForce = async (config: ConfigPage) => {
+    const { mesh: running } = await node.report<StatusReport>("status");
+    assert.deepEqual(
+      [config.file, config.version, config.workloads.length, config.services.length],
+      [running.file, running.version, running.workloads, running.services],
+    );
+    const { pods } = await node.report<{ pods: PodReport[] }>("pods");
+    assert.deepEqual(
+      config.pods.map(({ name, addresses }) => ({ name, addresses })),
+      pods.map(({ name, addresses }) => ({ name, addresses })),
+    );
+    const endpoints = config.services.find(({ name }) => name === "echo")!.endpoints;
+    for (const address of [echoes.ipv4, echoes.ipv6]) {
+      const said = await client.run(await tool("dial-as"), "tcp", address, "7000");
+      assert.equal(said.startsWith("connected"), endpoints.length > 0, said);
+    }
+  };
+
+  const first = await page();
+  assert.deepEqual(
+    [first.file, first.version, first.node.name, first.node.workers, first.node.pins, first.node.logLevel],
+    [node.meshFile, 1, "a", 2, node.pins, "info"],
+  );
+  assert.deepEqual((first.node as unknown as { podCidrs: string[] }).podCidrs, ["10.244.0.0/16", "fd00:244::/32"]);
+  assert.deepEqual(first.workloads.find(({ name }) => name === "server")!.addresses, [server.ipv4, server.ipv6]);
+  assert.deepEqual(first.services.find(({ name }) => name === "echo")!.endpoints, ["default/server"]);
+  await assertInForce(first);
+
+  echoes.endpoints = [];
+  node.pod("late");
+  await node.reload();
+  const second = await page();
+  assert.equal(second.version, 2);
+  assert.deepEqual(second.services.find(({ name }) => name === "echo")!.endpoints, []);
+  assert.deepEqual(
+    second.pods.map(({ name }) => name),
+    ["default/client", "default/server", "default/late"],
+  );
+  await assertInForce(second);
+
+  const wrong = readFileSync(node.meshFile, "utf8").replace("name: late", "nam: late");
+  writeFileSync(node.meshFile, wrong);
+  await culvert.log.find("the refusal", ({ msg }) => msg.startsWith("mesh not reloaded"));
+  const third = await page();
+  assert.deepEqual(third, second);
+  await assertInForce(third);
+});
