@@ -26,7 +26,7 @@ case $purpose in
     packages+=(nginx-light libnginx-mod-stream haproxy redis-server redis-tools curl procps openssl)
     packages+=(openssh-server openssh-client exim4-daemon-light nghttp2-server)
     packages+=(postgresql-15 postgresql-client-15 mariadb-server-core mariadb-client-core)
-    packages+=(qemu-system-x86 busybox e2fsprogs)
+    packages+=(qemu-system-x86 busybox e2fsprogs zsh)
     # Any Go will do, and the distribution's is large.
     command -v go /usr/local/go/bin/go >/dev/null || packages+=(golang-go)
     ;;

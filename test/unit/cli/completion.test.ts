@@ -75,4 +75,34 @@ describe("completion", () => {
       rmSync(directory, { recursive: true });
     }
   });
+
+  test("in zsh offers what the command answers, and files where a file is wanted, sourced or found in fpath", () => {
+    const directory = mkdtempSync(join(tmpdir(), "culvert-completion-"));
+    try {
+      symlinkSync(join(import.meta.dirname, "../../../bin/culvert"), join(directory, "culvert"));
+      // The widget's own: what it adds is printed, as no line is edited here.
+      writeFileSync(
+        join(directory, "ask"),
+        `autoload -Uz compinit; compinit -u -D -d ${directory}/dump
+        how=$1; shift; words=("$@"); CURRENT=$#
+        if [[ $how == sourced ]]; then source <(culvert complete zsh)
+        else culvert complete zsh > ${directory}/_culvert; fpath=(${directory} $fpath); compinit -u -D; fi
+        compadd() { [[ $1 == -- ]] && shift; print -l -- "$@" }
+        _files() { print files }
+        $_comps[culvert]`,
+      );
+      const zsh = (how: string, ...words: string[]) =>
+        execFileSync("zsh", ["-f", join(directory, "ask"), how, "culvert", ...words], {
+          encoding: "utf8",
+          env: { ...process.env, PATH: `${directory}:${process.env.PATH}`, CULVERT_SOCKET: "/nowhere" },
+        }).trim();
+      for (const how of ["sourced", "in fpath"]) {
+        assert.equal(zsh(how, "connections", "--direction", ""), "outbound\ninbound", how);
+        assert.equal(zsh(how, "s"), "status\nservices\nsysdump", how);
+        assert.equal(zsh(how, "check", "--config", ""), "files", how);
+      }
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
 });
