@@ -8,7 +8,7 @@ import { test } from "node:test";
 const steps = 200_000;
 
 test("no byte of one connection appears on another, and blocks and descriptors are given back, under ASan, UBSan and TSan; the addon is clean under ASan in Node", {
-  timeout: 300_000,
+  timeout: 600_000,
 }, () => {
   const seed = 1 + Math.floor(Math.random() * 1e6);
   const { status, stdout, stderr } = spawnSync("bash", ["scripts/test-native.sh", String(steps), String(seed)], {
