@@ -21,14 +21,19 @@ const ways = [
   { proxies: "two proxies", nodes: ["a", "b"] },
 ] as const;
 
+const families = [
+  { family: "IPv4", address: (service: Service) => service.ipv4 },
+  { family: "IPv6", address: (service: Service) => service.ipv6 },
+];
+
 /** A client and a server with a connection between them that has carried a byte each way. */
-async function connectedPair(mesh: Mesh, names: (typeof ways)[number]["nodes"]): Promise<Pair> {
+async function connectedPair(mesh: Mesh, { nodes: names, address }: Case): Promise<Pair> {
   const nodes = names.map((name) => mesh.node(name));
   const [clientPod, serverPod] = [nodes[0]!.pod("client"), nodes.at(-1)!.pod("server")];
   const service = mesh.service("server", { port: 7000, endpoints: [serverPod] });
   const server = await serverPod.listen(7000);
   const [culvert] = await Promise.all(nodes.map((node) => node.culvert()));
-  const client = await (await clientPod.socket()).connect(service.ipv4, 7000);
+  const client = await (await clientPod.socket()).connect(address(service), 7000);
   await server.accept();
   for (const [from, to] of [[client, server] as const, [server, client] as const]) {
     await from.send("x");
@@ -42,12 +47,17 @@ const directions = [
   { name: "server", sides: ({ client, server }: Pair) => [server, client] as const },
 ];
 
-const cases = ways.flatMap(({ proxies, nodes }) => directions.map((direction) => ({ proxies, nodes, ...direction })));
+type Case = (typeof ways)[number] & (typeof directions)[number] & (typeof families)[number];
 
-for (const { proxies, nodes, name, sides } of cases) {
-  test(`through ${proxies}, a half-close by the ${name} is a FIN to the other side, which goes on sending`, async () => {
+const cases: readonly Case[] = ways.flatMap((way) =>
+  directions.flatMap((direction) => families.map((family) => ({ ...way, ...direction, ...family }))),
+);
+
+for (const each of cases) {
+  const { proxies, family, name, sides } = each;
+  test(`through ${proxies}, over ${family}, a half-close by the ${name} is a FIN to the other side, which goes on sending`, async () => {
     await using mesh = await Mesh.start();
-    const pair = await connectedPair(mesh, nodes);
+    const pair = await connectedPair(mesh, each);
     const [first, second] = sides(pair);
     await first.send("last words");
     await first.shutdown();
@@ -59,18 +69,18 @@ for (const { proxies, nodes, name, sides } of cases) {
     assert.equal((await pair.culvert.connection()).result, "ok");
   });
 
-  test(`through ${proxies}, a RST by the ${name} is a RST to the other side`, async () => {
+  test(`through ${proxies}, over ${family}, a RST by the ${name} is a RST to the other side`, async () => {
     await using mesh = await Mesh.start();
-    const pair = await connectedPair(mesh, nodes);
+    const pair = await connectedPair(mesh, each);
     const [first, second] = sides(pair);
     await first.reset();
     assert.deepEqual(await second.ending(), { bytes: 0, end: "reset" });
     assert.equal((await pair.culvert.connection()).result, "reset");
   });
 
-  test(`through ${proxies}, a RST by the ${name} after the other side's half-close is a RST still`, async () => {
+  test(`through ${proxies}, over ${family}, a RST by the ${name} after the other side's half-close is a RST still`, async () => {
     await using mesh = await Mesh.start();
-    const pair = await connectedPair(mesh, nodes);
+    const pair = await connectedPair(mesh, each);
     const [first, second] = sides(pair);
     await second.shutdown();
     assert.deepEqual(await first.ending(), { bytes: 0, end: "fin" });
@@ -80,9 +90,9 @@ for (const { proxies, nodes, name, sides } of cases) {
   });
 
   // The kernel tells it as EPOLLERR only: recv() goes on saying 0 after a FIN.
-  test(`through ${proxies}, a RST by the ${name} after its own half-close is a RST still`, async () => {
+  test(`through ${proxies}, over ${family}, a RST by the ${name} after its own half-close is a RST still`, async () => {
     await using mesh = await Mesh.start();
-    const pair = await connectedPair(mesh, nodes);
+    const pair = await connectedPair(mesh, each);
     const [first, second] = sides(pair);
     await first.shutdown();
     assert.deepEqual(await second.ending(), { bytes: 0, end: "fin" });
@@ -97,9 +107,9 @@ for (const { proxies, nodes, name, sides } of cases) {
     }, /EPIPE|ECONNRESET/);
   });
 
-  test(`through ${proxies}, bytes that the ${name} sent before it closed arrive before the FIN`, async () => {
+  test(`through ${proxies}, over ${family}, bytes that the ${name} sent before it closed arrive before the FIN`, async () => {
     await using mesh = await Mesh.start();
-    const pair = await connectedPair(mesh, nodes);
+    const pair = await connectedPair(mesh, each);
     const [first, second] = sides(pair);
     const sent = await first.fill(500_000);
     await first.close();
@@ -108,11 +118,6 @@ for (const { proxies, nodes, name, sides } of cases) {
     await pair.culvert.connection();
   });
 }
-
-const families = [
-  { family: "IPv4", address: (service: Service) => service.ipv4 },
-  { family: "IPv6", address: (service: Service) => service.ipv6 },
-];
 
 for (const { family, address } of families) {
   // A client that has closed answers the FIN from TIME_WAIT, without a socket's route. If that answer is lost, the proxy's
