@@ -175,21 +175,26 @@ for (const [proxies, names] of [
 
     test("localhost, a pod's own address, UDP and ICMP are untouched; a pod reaches itself through its service", async () => {
       await using mesh = await Mesh.start();
+      // What captures most: a client whose every destination is of interest, and a server that nothing passes by.
+      mesh.node(names[0]).pod("client", { record: { capture: { outbound: { egress: "observe" } } } });
+      mesh.node(names.at(-1)!).pod("server", { whenProxyDown: "deny" });
       const { client, server, culverts } = way(mesh, names);
       client.serve(nginx());
       const own = mesh.service("own", { port: 80, endpoints: [client] });
       await server.start(process.execPath, "-e", udpEcho);
-      const [culvert] = await culverts();
+      const running = await culverts();
       for (const host of ["127.0.0.1", "[::1]", client.ipv4, `[${client.ipv6}]`])
         assert.match(await client.run("curl", "-sS", `http://${host}/`), /^client /);
-      for (const address of [server.ipv4, server.ipv6])
-        assert.equal(await client.run(process.execPath, "-e", udpAsk, address), "pong");
+      for (const address of [server.ipv4, server.ipv6]) {
+        for (const how of ["connected", "unconnected"])
+          assert.equal(await client.run(process.execPath, "-e", udpAsk, address, how), "pong");
+      }
       for (const address of [server.ipv4, server.ipv6])
         assert.equal(await client.run("python3", "-c", ping, address), "answered");
-      assert.equal((await culvert!.metrics()).sum("culvert_connections_opened_total"), 0);
+      for (const culvert of running) assert.equal((await culvert.metrics()).sum("culvert_connections_opened_total"), 0);
       for (const host of [own.ipv4, `[${own.ipv6}]`])
         assert.match(await client.run("curl", "-sS", `http://${host}/`), /^client /);
-      await culvert!.connections(2, ({ service, result }) => service === "default/own:80" && result === "ok");
+      await running[0]!.connections(2, ({ service, result }) => service === "default/own:80" && result === "ok");
     });
 
     test("host-network peers work as clients and as servers", async () => {
@@ -213,10 +218,13 @@ socket.on("message", (_, from) => socket.send("pong", from.port, from.address));
 socket.bind(7000);`;
 /** Asks again and again: the server may not be there yet. */
 const udpAsk = `
-const address = process.argv[1];
+const [, address, how] = process.argv;
 const socket = require("node:dgram").createSocket(address.includes(":") ? "udp6" : "udp4");
+socket.on("error", () => {}); // A connected one is told that nobody is there yet.
 socket.on("message", (text) => { console.log(String(text)); process.exit(0); });
-setInterval(() => socket.send("ping", 7000, address), 50);`;
+const send = how === "connected" ? () => socket.send("ping") : () => socket.send("ping", 7000, address);
+if (how === "connected") socket.connect(7000, address, () => setInterval(send, 50));
+else setInterval(send, 50);`;
 
 /** An ICMP echo; the kernel answers. */
 const ping = `
