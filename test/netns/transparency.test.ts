@@ -175,8 +175,10 @@ for (const [proxies, names] of [
 
     test("localhost, a pod's own address, UDP and ICMP are untouched; a pod reaches itself through its service", async () => {
       await using mesh = await Mesh.start();
-      // What captures most: a client whose every destination is of interest, and a server that nothing passes by.
-      mesh.node(names[0]).pod("client", { record: { capture: { outbound: { egress: "observe" } } } });
+      // What captures most: a client whose every destination is of interest, and what cannot be captured fails, both ways.
+      mesh.node(names[0]).pod("client", {
+        record: { capture: { outbound: { egress: "observe", whenProxyDown: "deny" } } },
+      });
       mesh.node(names.at(-1)!).pod("server", { whenProxyDown: "deny" });
       const { client, server, culverts } = way(mesh, names);
       client.serve(nginx());
