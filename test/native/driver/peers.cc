@@ -157,7 +157,8 @@ bool Peers::Receive(Peer &peer, size_t most) {
   if (!PayBack(peer)) return false;
   if (!peer.fin_got || !peer.owed.empty()) return true;
   if (uint64_t id = peer.Id(); id != 0) clean_ends[id] = 1;
-  if (!peer.wire->End()) return true;
+  // Whoever has reset the stream since hears no end any more.
+  if (!peer.wire->End() && !peer.wire->HasFailed()) return true;
   // Nothing is left to come.
   Drop(peer, false);
   return false;

@@ -29,6 +29,8 @@ public:
   Wire &operator=(const Wire &) = delete;
 
   bool IsTls() const { return ssl_ != nullptr; }
+  // Nothing can be sent any more.
+  bool HasFailed() const { return has_failed_; }
   // Bytes can be sent.
   bool IsOpen() const { return ssl_ == nullptr || SSL_is_init_finished(ssl_) != 0; }
   // How many bytes were taken. -1: the connection is gone.
