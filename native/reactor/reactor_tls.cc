@@ -13,7 +13,7 @@ namespace culvert {
 namespace {
 
 constexpr int64_t kHandshakesPerTurnNs = 1'000'000;
-// A step takes 20 to 400 µs, looking for other work 1 µs.
+// About one step; looking for other work costs far less.
 constexpr int64_t kHandshakesPerRoundNs = 100'000;
 constexpr int kMaxReadBlocks = 8;
 constexpr size_t kPastEndBytes = 256 * 1024;
